@@ -1,0 +1,37 @@
+"""Short hashes that tell whether two things were made alike."""
+
+import hashlib
+import json
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from lrcn.errors import LrcnError
+
+
+def fingerprint(*parts: Any) -> str:
+    """32 hex digits that follow from the parts: numbers, strings, sequences, mappings, paths, dataclasses, None."""
+    return hashlib.sha256(json.dumps(parts, default=_plain, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def fingerprint_file(path: str | Path) -> str:
+    """Changes whenever the file's name, size or modification time does; of a folder, whenever a file in it does.
+
+    Raises:
+        LrcnError: there is no such file.
+    """
+    path = Path(path)
+    try:
+        members = sorted(path.iterdir()) if path.is_dir() else [path]
+        stats = [(str(member.resolve()), member.stat()) for member in members]
+    except OSError as error:
+        raise LrcnError(f"Cannot read {path}: {error.strerror or error}.") from error
+    return fingerprint([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {type(value).__name__: asdict(value)}
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no fingerprint")
