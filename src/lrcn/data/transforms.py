@@ -1,0 +1,147 @@
+"""From a source frame to the network's frame, and one random draw per clip shared by its frames."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode  # type: ignore[import-untyped]
+from torchvision.transforms.v2 import functional as F
+
+from lrcn.data.video import Resize
+from lrcn.errors import LrcnError
+
+Fit = Literal["squash", "crop", "letterbox"]
+
+# Decoding at more than this multiple of the input size costs more than the sharper small crops bring.
+_LARGEST_MARGIN = 2.0
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes to a training clip; the defaults change nothing.
+
+    Attributes:
+        scale: smallest share of the frame's area that the random crop keeps, over 0 to 1 (1 = no crop).
+        flip: mirrors half of the clips left to right; leave it off when left and right are part of the label.
+        colour: strength of brightness, contrast and saturation changes, 0 to 1; 0.4 multiplies by 0.6 to 1.4.
+        rotate: largest rotation either way, in degrees, 0 to 180.
+
+    Raises:
+        LrcnError: a field is outside its range.
+    """
+
+    scale: float = 1.0
+    flip: bool = False
+    colour: float = 0.0
+    rotate: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale <= 1:
+            raise LrcnError(
+                f"Augment.scale is {self.scale}; give a share of the area above 0 and up to 1 (1 = none)."
+            )
+        if not 0 <= self.colour <= 1:
+            raise LrcnError(f"Augment.colour is {self.colour}; give a strength from 0 (none) to 1.")
+        if not 0 <= self.rotate <= 180:
+            raise LrcnError(f"Augment.rotate is {self.rotate}; give degrees from 0 (none) to 180.")
+
+    @property
+    def margin(self) -> float:
+        """By what the side of a frame should exceed the input size, so that small crops are not blown up."""
+        return min(1 / math.sqrt(self.scale), _LARGEST_MARGIN)
+
+    def __call__(self, frames: Tensor, size: int, generator: torch.Generator) -> Tensor:
+        """Draws one crop, flip, rotation and colour for the whole clip.
+
+        Args:
+            frames: uint8 (T,3,H,W), square for an undistorted answer.
+            size: side of the answer, pixels.
+            generator: the only source of chance.
+
+        Returns:
+            uint8 (T,3,size,size).
+        """
+        # Always the same number of draws: switching one change on leaves the others as they were.
+        area, top, left, flip, angle, *colour = torch.rand(
+            8, generator=generator, dtype=torch.float64
+        ).tolist()
+        if self.rotate > 0:
+            frames = _rotated(frames, (2 * angle - 1) * self.rotate)
+        frames = _cropped(frames, self.scale + (1 - self.scale) * area, top, left, size)
+        if self.flip and flip < 0.5:
+            frames = F.horizontal_flip(frames)
+        if self.colour > 0:
+            frames = _coloured(frames, *(1 + self.colour * (2 * draw - 1) for draw in colour))
+        return frames
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How every frame reaches the network; stored with the weights.
+
+    Attributes:
+        size: side of the square input, pixels.
+        fit: "squash" ignores the aspect, "crop" keeps the centre, "letterbox" adds black bars.
+
+    Raises:
+        LrcnError: a field has a value that means nothing.
+    """
+
+    size: int = 112
+    fit: Fit = "squash"
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise LrcnError(
+                f"Preprocess.size is {self.size}; give the side of the input in pixels, such as 112."
+            )
+        if self.fit not in get_args(Fit):
+            raise LrcnError(f'Preprocess.fit is "{self.fit}"; give "squash", "crop" or "letterbox".')
+
+    @property
+    def resize(self) -> Resize:
+        """What the video reader does to a frame where nothing is random: evaluation, prediction, streams."""
+        return Resize(self.size, self.fit)
+
+    def training_resize(self, augment: Augment | None) -> Resize:
+        """What the video reader does to a training frame: the same picture, larger by what a crop may remove.
+
+        Without a crop there is no margin, so the frames are those of evaluation, to the pixel.
+        """
+        margin = 1.0 if augment is None else augment.margin
+        return Resize(math.ceil(self.size * margin), self.fit)
+
+
+def _cropped(frames: Tensor, area: float, top: float, left: float, size: int) -> Tensor:
+    """A box with `area` of the frame, placed by `top` and `left` in [0,1), as (T,3,size,size)."""
+    height, width = frames.shape[-2:]
+    rows, columns = (max(1, round(side * math.sqrt(area))) for side in (height, width))
+    first_row = int(top * (height - rows + 1))
+    first_column = int(left * (width - columns + 1))
+    boxes = F.crop(frames, first_row, first_column, rows, columns)
+    resized: Tensor = F.resize(boxes, [size, size], InterpolationMode.BILINEAR, antialias=True)
+    return resized
+
+
+def _rotated(frames: Tensor, degrees: float) -> Tensor:
+    """The frames turned about their centre; mirrored borders fill the corners: black would be a telltale."""
+    height, width = frames.shape[-2:]
+    sine, cosine = abs(math.sin(math.radians(degrees))), abs(math.cos(math.radians(degrees)))
+    across = min(width - 1, max(0, math.ceil((width * cosine + height * sine - width) / 2)) + 1)
+    down = min(height - 1, max(0, math.ceil((height * cosine + width * sine - height) / 2)) + 1)
+    padded = F.pad(frames, [across, down], padding_mode="reflect")
+    turned: Tensor = F.center_crop(F.rotate(padded, degrees, InterpolationMode.BILINEAR), [height, width])
+    return turned
+
+
+def _coloured(frames: Tensor, brightness: float, contrast: float, saturation: float) -> Tensor:
+    """The frames with three factors applied (1 = unchanged)."""
+    count, channels, height, width = frames.shape
+    # As one tall picture, so that contrast turns about the clip's mean: equal pixels stay equal.
+    tall: Tensor = frames.movedim(1, 0).reshape(channels, count * height, width)
+    tall = F.adjust_brightness(tall, brightness)
+    tall = F.adjust_contrast(tall, contrast)
+    tall = F.adjust_saturation(tall, saturation)
+    return tall.reshape(channels, count, height, width).movedim(0, 1).contiguous()
