@@ -1,0 +1,193 @@
+"""How well clips are recognised: clip and frame accuracy, per class, top-5, confusion; all from one pass."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lrcn.data.datasets import ClipDataset, ClipSource, collate
+from lrcn.data.manifest import Row
+from lrcn.errors import LrcnError
+from lrcn.models.folder import Loaded
+from lrcn.models.recognizer import IGNORED, Recognizer, clip_probabilities, step_labels
+
+_SHOWN_FRAMES = 2048
+
+
+@dataclass(frozen=True)
+class RecognitionMetrics:
+    """What was measured on a set of clips; every rate is a share from 0 to 1.
+
+    Attributes:
+        labels: names of the K classes.
+        confusion: (K, K) counts of clips: true class by predicted class (mean of per-frame probabilities).
+        accuracy: share of clips whose class is right.
+        mean_class_accuracy: mean over the classes that occur.
+        top5: share of clips whose class is among the five most probable.
+        frame_accuracy: share of frames whose own score is right.
+        middle_frame_accuracy: share of clips whose middle frame's score alone is right.
+        last_frame_accuracy: share of clips whose last frame's score is right: what a stream says at the end.
+        truths: (N,) class of each clip; predictions: (N,) predicted class, in the order given.
+    """
+
+    labels: list[str]
+    confusion: NDArray[np.int64]
+    accuracy: float
+    mean_class_accuracy: float
+    top5: float
+    frame_accuracy: float
+    middle_frame_accuracy: float
+    last_frame_accuracy: float
+    truths: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+
+    @property
+    def per_class(self) -> dict[str, float]:
+        """Accuracy of each class that occurs."""
+        totals = self.confusion.sum(axis=1)
+        return {
+            label: float(self.confusion[k, k] / totals[k]) for k, label in enumerate(self.labels) if totals[k]
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {
+            "clips": len(self.truths),
+            **{name: getattr(self, name) for name in _RATES},
+            "per_class": self.per_class,
+            "labels": self.labels,
+            "confusion": self.confusion.tolist(),
+        }
+
+    def lines(self) -> list[str]:
+        """The main numbers, for a terminal."""
+        worst = sorted(self.per_class.items(), key=lambda pair: pair[1])[:3]
+        return [
+            f"{len(self.truths)} clips, {len(self.per_class)} classes",
+            f"clip accuracy {self.accuracy:.1%}, mean over classes {self.mean_class_accuracy:.1%}, "
+            f"top-5 {self.top5:.1%}",
+            f"single frames {self.frame_accuracy:.1%}, last frame {self.last_frame_accuracy:.1%}",
+            "weakest: " + ", ".join(f"{label} {share:.0%}" for label, share in worst),
+        ]
+
+
+_RATES = (
+    "accuracy",
+    "mean_class_accuracy",
+    "top5",
+    "frame_accuracy",
+    "middle_frame_accuracy",
+    "last_frame_accuracy",
+)
+
+
+def evaluate(
+    loaded: Loaded, rows: Sequence[Row], *, progress: Callable[[int, int], None] | None = None
+) -> RecognitionMetrics:
+    """Measures a model on the labelled clips of a manifest, each read whole, as `lrcn recognize` reads it.
+
+    Raises:
+        LrcnError: no clips, or a label that the model does not know.
+    """
+    if not rows:
+        raise LrcnError("There are no clips to evaluate on: check the manifest and --split.")
+    clips = ClipDataset(rows, loaded.labels, loaded.sampling, loaded.preprocess, train=False)
+    return measure(loaded.model, clips, progress=progress)
+
+
+@torch.no_grad()
+def measure(
+    model: Recognizer,
+    clips: ClipSource,
+    *,
+    shuffle_seed: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> RecognitionMetrics:
+    """Measures a recogniser on frames or cached features.
+
+    Args:
+        model: in any mode; it is put back in that mode.
+        clips: where items come from; per-frame labels are judged frame by frame, and a clip by its most frequent one.
+        shuffle_seed: puts each clip's frames in random order first: what is lost is what order tells.
+        progress: called with (clips done, clips in all).
+    """
+    if not len(clips):
+        raise LrcnError("There are no clips to evaluate on.")
+    was_training = model.training
+    model.eval()
+    device = model.classifier.weight.device
+    results = []
+    done = 0
+    for batch in _batches(clips, shuffle_seed):
+        on_device = {key: value.to(device) for key, value in batch.items()}
+        lengths = batch["lengths"]
+        scores = model(on_device.get("frames"), lengths, maps=on_device.get("maps"))
+        results.append(_judged(scores.float().cpu(), lengths, batch["labels"]))
+        done += len(lengths)
+        if progress is not None:
+            progress(done, len(clips))
+    model.train(was_training)
+    return _metrics(model.labels, [np.concatenate(parts) for parts in zip(*results, strict=True)])
+
+
+def _judged(scores: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) -> tuple[NDArray[Any], ...]:
+    """Per clip: truth, probabilities, frames right, frames counted, middle right, last right."""
+    truth_steps = step_labels(labels, scores.shape[1], lengths)
+    truth = labels if labels.ndim == 1 else _most_frequent(truth_steps)
+    right = scores.argmax(-1) == truth_steps
+    rows = torch.arange(len(lengths))
+    return (
+        truth.numpy(),
+        clip_probabilities(scores, lengths).numpy(),
+        right.sum(1).numpy(),
+        (truth_steps != IGNORED).sum(1).numpy(),
+        right[rows, lengths // 2].numpy(),
+        right[rows, lengths - 1].numpy(),
+    )
+
+
+def _metrics(labels: list[str], parts: list[NDArray[Any]]) -> RecognitionMetrics:
+    truths, probabilities, right, counted, middle, last = parts
+    predictions = probabilities.argmax(1)
+    confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    np.add.at(confusion, (truths, predictions), 1)
+    occurring = confusion.sum(axis=1) > 0
+    top = np.argsort(-probabilities, axis=1)[:, :5]
+    return RecognitionMetrics(
+        labels=list(labels),
+        confusion=confusion,
+        accuracy=float((predictions == truths).mean()),
+        mean_class_accuracy=float((confusion.diagonal()[occurring] / confusion.sum(axis=1)[occurring]).mean()),
+        top5=float((top == truths[:, None]).any(axis=1).mean()),
+        frame_accuracy=float(right.sum() / counted.sum()),
+        middle_frame_accuracy=float(middle.mean()),
+        last_frame_accuracy=float(last.mean()),
+        truths=truths,
+        predictions=predictions,
+    )
+
+
+def _batches(clips: ClipSource, shuffle_seed: int | None) -> Any:
+    """Batches of a bounded number of frames, clips in order."""
+    items: list[Any] = []
+    frames = 0
+    for index in range(len(clips)):
+        item = dict(clips.item(index, 0))
+        content = "maps" if "maps" in item else "frames"
+        if shuffle_seed is not None:
+            order = torch.from_numpy(np.random.default_rng([shuffle_seed, index]).permutation(len(item[content])))
+            item[content] = item[content][order]
+        items.append(item)
+        frames += len(item[content])
+        if frames >= _SHOWN_FRAMES:
+            yield collate(items)
+            items, frames = [], 0
+    if items:
+        yield collate(items)
+
+
+def _most_frequent(labels: torch.Tensor) -> torch.Tensor:
+    return torch.stack([row[row != IGNORED].mode().values for row in labels])

@@ -1,0 +1,114 @@
+"""Checkpoints from which a killed run goes on to the same weights; safetensors and JSON, nothing pickled.
+
+All randomness in training is a function of (seed, step), and rates are a function of the step, so weights, optimiser
+moments and a few counters are the whole state.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lrcn.errors import LrcnError
+from lrcn.files import whole_folder, write_whole
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        step: optimiser steps done.
+        epoch: the epoch under way.
+        batch: batches of it done.
+        best: the best dev score so far, None before the first.
+        best_epoch: when that was.
+        scaler: loss scale of half-precision training.
+        recipe: fingerprint of what is being trained; another's checkpoint is refused.
+        finished: whether the run ended.
+    """
+
+    recipe: str
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    scaler: dict[str, Any] = field(default_factory=dict)
+    finished: bool = False
+
+
+def save_checkpoint(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Writes a checkpoint folder, whole or not at all, in place of the one before."""
+    with whole_folder(folder) as temporary:
+        save_file(_learned(model), temporary / "model.safetensors")
+        save_file(_moments(optimizer), temporary / "optimizer.safetensors")
+        write_whole(temporary / "progress.json", json.dumps(asdict(progress)))
+
+
+def load_checkpoint(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: str
+) -> Progress | None:
+    """Restores model and optimiser in place.
+
+    Returns:
+        How far the run had come; None where there is no checkpoint.
+
+    Raises:
+        LrcnError: the checkpoint is of another recipe, or damaged.
+    """
+    if not (folder / "progress.json").exists():
+        return None
+    try:
+        progress = Progress(**json.loads((folder / "progress.json").read_text()))
+        weights = load_file(folder / "model.safetensors")
+        moments = load_file(folder / "optimizer.safetensors")
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        raise LrcnError(f"The checkpoint {folder} is damaged ({error}); remove that folder to start again.") from error
+    if progress.recipe != recipe:
+        raise LrcnError(
+            f"{folder} is of a run with other settings or data; give another --out, or remove that folder."
+        )
+    model.load_state_dict(weights)
+    optimizer.load_state_dict({"state": _by_index(moments), "param_groups": optimizer.state_dict()["param_groups"]})
+    return progress
+
+
+def save_weights(path: Path, model: nn.Module) -> None:
+    """Writes a model's weights as they are, whole or not at all."""
+    with whole_folder(path) as temporary:
+        save_file(_learned(model), temporary / "model.safetensors")
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Reads what `save_weights` wrote."""
+    model.load_state_dict(load_file(path / "model.safetensors"))
+
+
+def _learned(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+
+
+def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{name}": value.detach().cpu().contiguous()
+        for index, values in state.items()
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _by_index(moments: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in moments.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    return state

@@ -1,0 +1,175 @@
+"""A recipe: everything one experiment is, in one YAML file; a folder of class folders becomes one by itself."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lrcn.config import from_values, merge, read_yaml, to_values
+from lrcn.data.moves import MoveStyle
+from lrcn.data.sampling import Sampling
+from lrcn.data.transforms import Augment, Preprocess
+from lrcn.errors import LrcnError
+from lrcn.models.recognizer import RecognizerConfig
+from lrcn.train.loop import LoopConfig
+
+
+@dataclass(frozen=True)
+class MovesData:
+    """Camera moves made over photos, as training and dev clips.
+
+    Attributes:
+        photos: a folder of photos.
+        train: a text file of photo names, one a line, in that folder; empty takes all photos.
+        dev: the same, for photos never trained on.
+        clips: folders or manifests of clips filmed by a camera at rest, over which moves are played in training too.
+        length: training clips in an epoch.
+        dev_length: dev clips.
+        style: how the camera moves in training.
+        dev_style: how it moves on dev; None is `style` without switches, flying patches and wear.
+        seed: everything random about the clips follows from it.
+    """
+
+    photos: str
+    train: str = ""
+    dev: str = ""
+    clips: tuple[str, ...] = ()
+    length: int = 3600
+    dev_length: int = 999
+    style: MoveStyle = field(default_factory=MoveStyle)
+    dev_style: MoveStyle | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where clips come from and how they are divided.
+
+    Attributes:
+        source: a manifest, or a folder with a folder of clips per class.
+        moves: camera moves over photos, instead of `source`.
+        shares: how clips without a split of their own are divided, by group where there are groups.
+        resplit: divides anew even where the data bring splits.
+        allow_leakage: accepts a group that stands in both train and test.
+        seed: of the division and of the random draws.
+    """
+
+    source: str = ""
+    moves: MovesData | None = None
+    shares: dict[str, float] = field(default_factory=lambda: {"train": 0.7, "dev": 0.15, "test": 0.15})
+    resplit: bool = False
+    allow_leakage: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Many runs of one recipe: cross-validation, seeds, and variants side by side.
+
+    Attributes:
+        folds: how many; None is one per value of `by`. 0 keeps the data's own splits.
+        by: the manifest field whose values are never divided.
+        seeds: each fold is trained once with each.
+        variants: name -> settings laid over the recipe.
+        shuffle: also tests every model on frames in random order.
+    """
+
+    folds: int | None = 0
+    by: str = "group"
+    seeds: tuple[int, ...] = (0,)
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    shuffle: bool = True
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One experiment.
+
+    Attributes:
+        name: of the model.
+        description: what it is for, with the expected number and its source.
+        data: where clips come from.
+        model: the networks.
+        preprocess: how a frame reaches them; stored with the weights.
+        sampling: which frames they read; stored with the weights.
+        augment: random changes to training clips.
+        views: random draws of each clip that are kept as features while the CNN is frozen.
+        train: the first stretch of training.
+        tune: a second one, in which the CNN's last `tune_stages` learn too; None leaves it out.
+        tune_stages: stages of the CNN that learn in `tune`; -1 is all.
+        label_smoothing: share of the target spread over the other classes.
+        device: "auto", "cpu", "cuda", ...
+        study: many runs instead of one.
+    """
+
+    name: str = "model"
+    description: str = ""
+    data: DataConfig = field(default_factory=DataConfig)
+    model: RecognizerConfig = field(default_factory=RecognizerConfig)
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    sampling: Sampling = field(default_factory=Sampling)
+    augment: Augment = field(default_factory=Augment)
+    views: int = 4
+    train: LoopConfig = field(default_factory=LoopConfig)
+    tune: LoopConfig | None = None
+    tune_stages: int = -1
+    label_smoothing: float = 0.0
+    device: str = "auto"
+    study: StudyConfig | None = None
+
+
+def read_recipe(path: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """Reads a recipe, with `changes` (nested settings) laid over it.
+
+    Relative paths in it are taken from the folder one works in; `~` and environment variables are filled in.
+
+    Raises:
+        LrcnError: the file cannot be read, or a setting in it is wrong.
+    """
+    recipe = from_values(Recipe, merge(read_yaml(path), changes or {}))
+    if not recipe.data.source and recipe.data.moves is None:
+        raise LrcnError(f"{path} names no data: set data.source or data.moves.")
+    return recipe
+
+
+def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe with nested settings laid over it."""
+    return from_values(Recipe, merge(to_values(recipe), changes))
+
+
+def recipe_for_source(source: str | Path, changes: Mapping[str, Any] | None = None) -> tuple[Recipe, list[str]]:
+    """A recipe for a folder of class folders or a manifest, with defaults that suit this machine.
+
+    Returns:
+        The recipe and sentences that say what was chosen.
+    """
+    source = Path(source)
+    on_gpu = torch.accelerator.is_available()
+    values: dict[str, Any] = {
+        "name": source.stem or "model",
+        "data": {"source": str(source)},
+        "model": DEFAULT_MODEL,
+        "sampling": {"frames": 16, "spread": "uniform"},
+        "augment": {"scale": 0.7, "flip": True, "colour": 0.2},
+        "train": {"epochs": 40, "batch": 16, "keep": "last", "optim": {"lr": 1e-3}},
+    }
+    sentences = [
+        "16 frames spread over each clip, at 112 px; clips are also mirrored at random "
+        "(--augment.flip false where left and right are part of the label)."
+    ]
+    if on_gpu:
+        values["tune"] = {"epochs": 20, "batch": 16, "precision": "bf16", "workers": min(os.cpu_count() or 1, 8)}
+        sentences.append("A GPU is here: after the recurrent network, the CNN is tuned too.")
+    else:
+        sentences.append("No GPU is here: the CNN stays as it is and runs once per clip; its features are kept.")
+    return from_values(Recipe, merge(values, changes or {})), sentences
+
+
+DEFAULT_MODEL: dict[str, Any] = {
+    "encoder": {"pool": "grid", "stage": 2, "grid": 14, "squeeze": 32},
+    "reading": {"reads": ["appearance", "difference", "correlation"], "features": 128},
+    "recurrent": {"unit": "lstm", "size": 128},
+}

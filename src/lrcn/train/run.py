@@ -1,0 +1,131 @@
+"""From a recipe to a model folder with its numbers: one run, or a study of many."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lrcn.config import to_values, to_yaml
+from lrcn.evaluate.recognition import RecognitionMetrics, measure
+from lrcn.files import write_whole
+from lrcn.fingerprint import fingerprint
+from lrcn.models.folder import save_model
+from lrcn.models.recognizer import Recognizer
+from lrcn.models.zoo import chosen_device
+from lrcn.train.card import model_card
+from lrcn.train.distributed import Team, joined_team
+from lrcn.train.loop import LoopConfig, fit
+from lrcn.train.recipe import Recipe
+from lrcn.train.splits import Split, cached, single_split
+from lrcn.train.tasks import RecognitionTask
+from lrcn.train.tracking import read_log
+
+Report = Callable[[str], None]
+
+
+@dataclass
+class Result:
+    """What a training left behind.
+
+    Attributes:
+        folder: the model folder.
+        metrics: split name -> what was measured there.
+        sentences: the outcome, for a terminal.
+    """
+
+    folder: Path
+    metrics: dict[str, Any] = field(default_factory=dict)
+    sentences: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The outcome, for a terminal."""
+        return self.sentences
+
+
+def train(recipe: Recipe, out: str | Path, report: Report = print) -> Result:
+    """Trains a recipe into `out`; an unfinished run of the same recipe there is taken up where it stopped.
+
+    Leaves `out/model` (the model folder), `metrics.json`, `recipe.yaml`, `curves.png`, `confusion.png` and the logs.
+
+    Raises:
+        LrcnError: the data or settings are wrong, or `out` holds another run.
+    """
+    out = Path(out)
+    with joined_team() as team:
+        tell = report if team.leads else _silent
+        split = single_split(recipe, tell)
+        tell(f"{len(split.labels)} classes, {len(split.train)} training clips"
+             f"{f', {len(split.dev)} dev' if split.dev else ''}{f', {len(split.test)} test' if split.test else ''}.")
+        model = train_split(recipe, split, out, team)
+        if not team.leads:
+            return Result(out / "model")
+        return _finish(recipe, split, model, out)
+
+
+def train_split(recipe: Recipe, split: Split, out: Path, team: Team, name: str = "train") -> Recognizer:
+    """Trains on one split, in one or two stretches; returns the model with its best weights."""
+    import torch
+
+    torch.manual_seed(recipe.train.seed)
+    device = team.device(chosen_device(recipe.device))
+    model = Recognizer(recipe.model, split.labels).to(device)
+    key = fingerprint(to_values(replace(recipe, study=None, description="", name="")), split.key())
+    frozen = model.encoder.tuned == 0
+    first = cached(split, model.encoder, _cache_folder(out), recipe.views) if frozen else split
+    _stretch(model, recipe, first, recipe.train, out / "train", key, team, name)
+    if recipe.tune is not None:
+        model.encoder.set_tuned(recipe.tune_stages)
+        _stretch(model, recipe, split, recipe.tune, out / "tune", key, team, f"{name}, CNN too")
+    return model.eval()
+
+
+def _stretch(
+    model: Recognizer, recipe: Recipe, split: Split, config: LoopConfig, folder: Path, key: str, team: Team, name: str
+) -> None:
+    task = RecognitionTask(split.train, split.dev, recipe.label_smoothing)
+    folder.mkdir(parents=True, exist_ok=True)
+    fit(model, task, config, folder, recipe=key, team=team, name=name)
+
+
+def _finish(recipe: Recipe, split: Split, model: Recognizer, out: Path) -> Result:
+    judged = {name: clips for name, clips in (("dev", split.dev), ("test", split.test)) if clips is not None}
+    metrics = {name: measure(model, clips) for name, clips in judged.items()}
+    values = {name: found.to_json() for name, found in metrics.items()}
+    save_model(
+        out / "model", model, recipe.preprocess, recipe.sampling, metrics=values, card=model_card(recipe, split, metrics)
+    )
+    write_whole(out / "metrics.json", json.dumps(values, indent=2) + "\n")
+    write_whole(out / "recipe.yaml", to_yaml(recipe))
+    _draw(out, metrics, recipe)
+    sentences = [f"{name}: {line}" for name, found in metrics.items() for line in found.lines()]
+    return Result(out / "model", values, sentences)
+
+
+def _draw(out: Path, metrics: dict[str, RecognitionMetrics], recipe: Recipe) -> None:
+    from lrcn import visualize
+
+    stretches = ["train", "tune"] if recipe.tune is not None else ["train"]
+    rows, before = [], 0
+    for stretch in stretches:
+        log = read_log(out / stretch / "log.jsonl")
+        rows += [{**row, "step": row["step"] + before} for row in log]
+        before = rows[-1]["step"] if rows else 0
+    visualize.save(visualize.curves(rows), out / "curves.png")
+    if metrics:
+        last = list(metrics.values())[-1]
+        visualize.save(visualize.confusion(last.confusion, last.labels), out / "confusion.png")
+
+
+def _cache_folder(out: Path) -> Path:
+    """Features are kept beside the runs, where other runs of the same data find them."""
+    for parent in out.parents:
+        if parent.name == "runs":
+            return parent / "cache"
+    return out.parent / "cache"
+
+
+def _silent(_: str) -> None:
+    pass
+
+

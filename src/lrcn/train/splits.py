@@ -1,0 +1,172 @@
+"""The clips of a recipe: training draws, dev and test, whole or fold by fold, as frames or as cached features."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from lrcn.data.cache import FeatureCache
+from lrcn.data.datasets import ClipDataset, ClipSource, Item
+from lrcn.data.importers import import_data
+from lrcn.data.manifest import Row, labels_of, read_manifest
+from lrcn.data.moves import MovesDataset, plain
+from lrcn.data.splits import group_folds, guess_groups, refuse_leakage, split_rows
+from lrcn.data.video import list_media
+from lrcn.errors import LrcnError
+from lrcn.fingerprint import fingerprint
+from lrcn.models.cnn import FrameEncoder
+from lrcn.train.recipe import MovesData, Recipe
+from lrcn.train.tracking import counting
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Split:
+    """What one run learns from and is judged on.
+
+    Attributes:
+        labels: the classes.
+        train: random draws.
+        dev: chooses the weights where it is there.
+        test: looked at once, at the end.
+    """
+
+    labels: list[str]
+    train: ClipSource
+    dev: ClipSource | None = None
+    test: ClipSource | None = None
+
+    def key(self) -> str:
+        """A hash of the clips, so that a run is not taken up with others."""
+        parts = [self.train, self.dev, self.test]
+        return fingerprint(self.labels, [source and [len(source), source.key(0, 0)] for source in parts])
+
+
+class Chosen:
+    """Some clips of another source, in a given order."""
+
+    def __init__(self, source: ClipSource, indices: Sequence[int]) -> None:
+        self.source = source
+        self.indices = list(indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, draw: tuple[int, int]) -> Item:
+        return self.item(*draw)
+
+    def item(self, index: int, view: int) -> Item:
+        """Draw `view` of the `index`-th chosen clip."""
+        return {**self.source.item(self.indices[index], view), "index": index}
+
+    def key(self, index: int, view: int) -> str:
+        """The key of the clip behind it: folds share what is cached."""
+        return self.source.key(self.indices[index], view)
+
+
+def read_rows(source: str | Path, report: Report) -> list[Row]:
+    """Labelled rows of a manifest or of a folder of class folders, with groups where names tell them."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        rows, sentences = import_data("folder", path)
+    else:
+        rows, sentences = read_manifest(path), []
+    if not any(row.group for row in rows):
+        rows, sentence = guess_groups(rows)
+        sentences = [*sentences, sentence]
+    for sentence in sentences:
+        report(sentence)
+    return [row for row in rows if row.label is not None]
+
+
+def single_split(recipe: Recipe, report: Report) -> Split:
+    """The recipe's own division into train, dev and test."""
+    if recipe.data.moves is not None:
+        return _moves_split(recipe.data.moves)
+    rows = read_rows(recipe.data.source, report)
+    if recipe.data.resplit or {row.split for row in rows} <= {None, "train"}:
+        rows, sentence = split_rows(rows, recipe.data.shares, recipe.data.seed)
+        report(sentence)
+    refuse_leakage(rows, recipe.data.allow_leakage)
+    places: dict[str | None, list[int]] = {}
+    for index, row in enumerate(rows):
+        places.setdefault(row.split, []).append(index)
+    return _split_of(recipe, rows, places.get("train", []), places.get("dev", []), places.get("test", []))
+
+
+def fold_splits(recipe: Recipe, report: Report) -> list[Split]:
+    """The splits of a study: one per fold, or the recipe's own where it has no folds."""
+    study = recipe.study
+    if study is None or study.folds == 0:
+        return [single_split(recipe, report)]
+    rows = read_rows(recipe.data.source, report)
+    place = {id(row): index for index, row in enumerate(rows)}
+    folds = group_folds(rows, study.folds, study.by, allow_leakage=recipe.data.allow_leakage)
+    report(f"{len(folds)} folds by {study.by}; every clip is tested once, by a model that saw none of its {study.by}.")
+    return [
+        _split_of(recipe, rows, [place[id(row)] for row in fold.train], [], [place[id(row)] for row in fold.test])
+        for fold in folds
+    ]
+
+
+def cached(split: Split, encoder: FrameEncoder, folder: Path, views: int) -> Split:
+    """The split with the frozen encoder's features in place of frames, computed once and kept in `folder`."""
+    # What is learned from scratch does not change the maps, so it must not change their key.
+    maps_config = replace(encoder.config, squeeze=0, tune=0, chunk=1, weights="none")
+    weights = [float(value.double().sum()) for value in encoder.backbone.state_dict().values()]
+    device = encoder.mean.device
+    encoder.eval()
+    cache = FeatureCache(
+        folder, lambda frames: encoder.maps(frames.to(device)), fingerprint(maps_config, weights), memory_limit=8 << 30
+    )
+
+    def filled(source: ClipSource | None, draws: int, name: str) -> ClipSource | None:
+        if source is None:
+            return None
+        clips = cache.dataset(source, draws)
+        clips.fill(progress=counting(f"features of {name} clips"))
+        return clips
+
+    train = filled(split.train, views, "training")
+    assert train is not None
+    return Split(split.labels, train, filled(split.dev, 1, "dev"), filled(split.test, 1, "test"))
+
+
+def _split_of(recipe: Recipe, rows: list[Row], train: list[int], dev: list[int], test: list[int]) -> Split:
+    labels = labels_of(rows)
+    if not train or len(labels) < 2:
+        raise LrcnError(
+            f"{recipe.data.source} gives {len(train)} training clips of {len(labels)} classes; "
+            "at least one clip of each of two classes is needed."
+        )
+    dataset = partial(ClipDataset, rows, labels, recipe.sampling, recipe.preprocess)
+    drawn = dataset(recipe.augment, train=True, seed=recipe.data.seed)
+    fixed = dataset(train=False)
+    return Split(
+        labels,
+        Chosen(drawn, train),
+        Chosen(fixed, dev) if dev else None,
+        Chosen(fixed, test) if test else None,
+    )
+
+
+def _moves_split(data: MovesData) -> Split:
+    train_photos = _photos(data.photos, data.train)
+    stills = [row.path for source in data.clips for row in read_rows(source, lambda _: None)]
+    train = MovesDataset(train_photos + stills, data.style, length=data.length, seed=data.seed)
+    dev = None
+    if data.dev:
+        style = data.dev_style or plain(data.style)
+        dev = MovesDataset(_photos(data.photos, data.dev), style, length=data.dev_length, seed=data.seed + 1)
+    return Split(list(MovesDataset.labels), train, dev)
+
+
+def _photos(folder: str, names: str) -> list[str]:
+    if not names:
+        return list_media([folder], ("image",))
+    try:
+        lines = Path(names).expanduser().read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise LrcnError(f"Cannot read the list of photos {names}: {error.strerror or error}.") from error
+    return [str(Path(folder).expanduser() / line.strip()) for line in lines if line.strip()]
