@@ -99,3 +99,21 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(LrcnError, match="Cannot write .*folder"):
         write_whole(tmp_path / "folder", "")
     assert names(tmp_path) == ["file", "folder"] and (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_pipe_or_an_open_file_is_written_to_and_stays_what_it_is(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    # Both ends at once, or opening it would wait for another.
+    ends = os.open(pipe, os.O_RDWR)
+    try:
+        write_whole(pipe, "through\n")
+        assert os.read(ends, 100) == b"through\n"
+    finally:
+        os.close(ends)
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and names(tmp_path) == ["pipe"]
+    with (tmp_path / "taken").open("wb") as taken:
+        if not Path(f"/dev/fd/{taken.fileno()}").exists():
+            pytest.skip("this system does not name open files")
+        write_whole(f"/dev/fd/{taken.fileno()}", "redirected\n")
+    assert (tmp_path / "taken").read_text() == "redirected\n" and names(tmp_path) == ["pipe", "taken"]

@@ -14,10 +14,16 @@ from lrcn.errors import LrcnError
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`; what was written there becomes `path` when the block ends well.
 
+    A device or a pipe (/dev/null, /dev/stdout) is given itself: renaming would put a file in its place.
+
     Raises:
         LrcnError: the folder cannot be written, or the disk is full; nothing is left behind.
     """
     path = Path(path)
+    if _is_stream(path):
+        with _readable_errors(path):
+            yield path
+        return
     with _readable_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix is kept because encoders choose a container by it.
@@ -74,6 +80,12 @@ def _readable_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise LrcnError(f"Cannot write {path}: {reason}; choose another place or make room there.") from error
+
+
+def _is_stream(path: Path) -> bool:
+    # What a process has open may be a file behind such a name, but it is the name that says how it is meant.
+    open_already = str(path.absolute()).startswith(("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/"))
+    return open_already or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def _umask() -> int:

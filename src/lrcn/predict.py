@@ -203,7 +203,7 @@ def recognize_many(
     for source in inputs:
         try:
             result: Recognition | Failure = recognize(loaded, source, **options)
-        except Exception as error:  # one broken input, whatever its fault, must not take the others along
+        except Exception as error:  # noqa: BLE001 - one broken input, whatever its fault, must not take the others along
             result = _failure(source_name(source), error)
             if on_error is not None:
                 on_error(result)

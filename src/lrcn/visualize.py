@@ -81,7 +81,7 @@ def timeline(
         _draw_segments(axes[2 * i], one)
         _draw_rows(axes[2 * i + 1], one, rows)
         axes[2 * i + 1].tick_params(labelbottom=i == len(shown) - 1)
-    axes[-1].set_xlim(min(r.start for r in shown), max(max(r.end for r in shown), 1e-3))
+    axes[-1].set_xlim(min(r.start for r in shown), max(1e-3, *(r.end for r in shown)))
     axes[-1].set_xlabel("time (s)", color=_QUIET, fontsize=9)
     return figure
 

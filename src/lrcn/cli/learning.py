@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lrcn.cli.call import JSON_OR_TABLE, Call, existing, folder_to_write
 from lrcn.cli.data import rows_of
-from lrcn.cli.status import Status, say
+from lrcn.cli.status import Status, plain, say
 from lrcn.config import dotted_changes
 from lrcn.errors import LrcnError
 
@@ -102,14 +102,19 @@ def evaluate(call: Call) -> int:
         from lrcn.models.zoo import load_model
 
         loaded = load_model(args.model, args.device)
-        metrics = evaluate(loaded, rows, progress=lambda done, total: status.show("evaluating", done, total))
+        metrics = evaluate(
+            loaded,
+            rows,
+            progress=lambda done, total: status.show("evaluating", done, total),
+            report=lambda sentence: status.say(f"lrcn: {plain(sentence)}"),
+        )
     if args.out is not None:
         _write_numbers(metrics, args.out)
     if args.format == "json":
         print(json.dumps(metrics.to_json(), ensure_ascii=False))
     else:
         print("\n".join([sentence, *metrics.lines()]))
-    return 0
+    return 1 if metrics.left_out else 0
 
 
 def _report(*lines: str) -> None:

@@ -1,0 +1,1 @@
+"""From disk to tensors: video, manifests, sampling, transforms, caches, and clips made from photos."""

@@ -249,7 +249,7 @@ class CachedClips(Dataset["Item"]):
             workers: processes that decode ahead of the CNN.
             progress: called with (items done, items in all); the one given to the constructor when None.
         """
-        report = progress or self.progress or (lambda done, total: None)
+        report = progress or self.progress or _unreported
         draws = {
             self.key(index, view): (index, view) for view in range(self.views) for index in range(len(self))
         }
@@ -263,8 +263,8 @@ class CachedClips(Dataset["Item"]):
             maps = torch.split(encoded, [len(clip) for clip in clips])
             for (key, item), features in zip(batch, maps, strict=True):
                 # Cloned: a part of the batch's tensor would keep all of it in memory.
-                item = _without_own_index({**item, "maps": features.clone()}, draws[key][0])
-                self.cache.put(key, item)
+                encoded_item = {**item, "maps": features.clone()}
+                self.cache.put(key, _without_own_index(encoded_item, draws[key][0]))
             done += len(batch)
             report(done, len(draws))
 
@@ -292,6 +292,10 @@ def _items(source: "ClipSource", draws: Sequence[tuple[int, int]], workers: int)
         if isinstance(item, LrcnError):
             raise item
         yield item
+
+
+def _unreported(_done: int, _total: int) -> None:
+    pass
 
 
 def _unchanged(item: Any) -> Any:

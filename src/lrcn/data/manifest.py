@@ -137,7 +137,7 @@ def _json_records(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]
                 path,
                 number,
                 f"this is {_shown(record)}; write a JSON object such as "
-                + '{"path": "a.mp4", "label": "wave"}.',
+                '{"path": "a.mp4", "label": "wave"}.',
             )
         yield number, record
 

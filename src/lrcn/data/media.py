@@ -9,16 +9,51 @@ from pathlib import Path
 from lrcn.errors import LrcnError
 
 VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .m2v .ts .mts .m2ts .vob .wmv .asf .flv .f4v .3gp .3g2 "
-    ".ogv .mxf .dv .gif .mjpeg .mjpg .y4m .h264 .264 .h265 .hevc .ivf .obu .rm .rmvb".split()
+    [
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".mpg",
+        ".mpeg",
+        ".mpe",
+        ".m2v",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".vob",
+        ".wmv",
+        ".asf",
+        ".flv",
+        ".f4v",
+        ".3gp",
+        ".3g2",
+        ".ogv",
+        ".mxf",
+        ".dv",
+        ".gif",
+        ".mjpeg",
+        ".mjpg",
+        ".y4m",
+        ".h264",
+        ".264",
+        ".h265",
+        ".hevc",
+        ".ivf",
+        ".obu",
+        ".rm",
+        ".rmvb",
+    ]
 )
-IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .webp .tif .tiff .ppm .pgm".split())
+IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"])
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 def is_url(text: str) -> bool:
-    """Whether `text` is an address rather than a path. (A drive letter, as in C:/clip.mp4, is a path.)"""
+    """Whether `text` is an address rather than a path; a drive letter, as in C:/clip.mp4, makes a path."""
     return _URL.match(text) is not None
 
 

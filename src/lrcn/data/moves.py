@@ -24,6 +24,9 @@ from lrcn.fingerprint import fingerprint, fingerprint_file
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
+# Changes when the same style and seed give other pixels, so that features of the old rules are not found.
+_FORMAT = 2
+
 MOVES = (
     "static",
     "pan left",
@@ -54,6 +57,7 @@ class MoveStyle:
         cross: the largest share of a second, parasitic move beside the named one.
         shake: hand shake, as a share of the frame (standard deviation; rolls and zooms shake in proportion).
         switch: probability that another move takes over within the clip.
+        cut: probability that the film is cut to another source, with a move of its own.
         objects: probability that a patch of another photo flies across on a path of its own.
         wear: strength of what cameras and codecs do to pictures (blur, noise, light drift, grey, bars), 0 to 1.
     """
@@ -69,6 +73,7 @@ class MoveStyle:
     cross: float = 0.2
     shake: float = 0.003
     switch: float = 0.0
+    cut: float = 0.0
     objects: float = 0.0
     wear: float = 0.0
 
@@ -87,7 +92,7 @@ class MoveStyle:
                 raise LrcnError(
                     f"moves.{name} is {low}..{high}: give two positive numbers, the smaller first."
                 )
-        for name in ("easing", "cross", "switch", "objects", "wear"):
+        for name in ("easing", "cross", "switch", "cut", "objects", "wear"):
             if not 0 <= getattr(self, name) <= 1:
                 raise LrcnError(f"moves.{name} is {getattr(self, name)}: give a number from 0 to 1.")
 
@@ -194,34 +199,47 @@ class MovesDataset:
     def __getitem__(self, draw: tuple[int, int]) -> dict[str, Any]:
         return self.item(*draw)
 
-    def label(self, index: int) -> int:
-        """The move that item `index` starts with, in every view."""
+    def label(self, index: int, view: int = 0) -> int:
+        """The move that item (index, view) starts with."""
         turn, source = divmod(index, len(self.sources))
-        # Each turn shifts the moves by one, so that in nine turns a source gets every move.
-        return (source + turn) % len(MOVES)
+        # Each turn and each view shifts the moves by one, so that in nine of them a source gets every move.
+        return (source + turn + max(view, 0)) % len(MOVES)
 
     def item(self, index: int, view: int) -> dict[str, Any]:
         """{"frames": uint8 (T, 3, size, size), "label": int64 (T,), "index": int}."""
         rng = np.random.default_rng([self.seed, index, max(view, 0)])
-        path = draw_path(self.style, self.label(index), rng)
-        source = _pixels(self.sources[index % len(self.sources)], self.style)
-        flying = None
-        if rng.random() < self.style.objects:
-            other = _pixels(self.sources[int(rng.integers(len(self.sources)))], self.style)
-            flying = other if other.ndim == 3 else other[0]
-        frames = render(source, path, self.style, rng, flying)
+        source, label = index % len(self.sources), self.label(index, view)
+        shots = [(source, label, self.style.frames)]
+        if self.style.frames >= 4 and rng.random() < self.style.cut:
+            first = int(rng.integers(2, self.style.frames - 1))
+            other = int(rng.integers(len(self.sources))), int(rng.integers(len(MOVES)))
+            shots = [(source, label, first), (*other, self.style.frames - first)]
+        frames, labels = zip(*(self._shot(*shot, rng) for shot in shots), strict=True)
         return {
-            "frames": torch.from_numpy(np.ascontiguousarray(frames)),
-            "label": torch.from_numpy(path.labels),
+            "frames": torch.from_numpy(np.concatenate(frames)),
+            "label": torch.from_numpy(np.concatenate(labels)),
             "index": index,
         }
+
+    def _shot(
+        self, source: int, label: int, frames: int, rng: np.random.Generator
+    ) -> tuple[Pixels, NDArray[np.int64]]:
+        """One move over one source: frames (T, 3, size, size) and labels (T,)."""
+        style = replace(self.style, frames=frames)
+        path = draw_path(style, label, rng)
+        flying = None
+        if rng.random() < style.objects:
+            other = _pixels(self.sources[int(rng.integers(len(self.sources)))], self.style)
+            flying = other if other.ndim == 3 else other[0]
+        pixels = render(_pixels(self.sources[source], self.style), path, style, rng, flying)
+        return np.ascontiguousarray(pixels), path.labels
 
     def key(self, index: int, view: int) -> str:
         """A hash of everything that made the item."""
         source = fingerprint_file(self.sources[index % len(self.sources)])
-        # A flying patch comes from any source, so all their names count.
-        others = tuple(self.sources) if self.style.objects else ()
-        return fingerprint(source, others, self.style, self.seed, self.label(index), index, max(view, 0))
+        # A flying patch or the shot after a cut comes from any source, so all their names count.
+        others = tuple(self.sources) if self.style.objects or self.style.cut else ()
+        return fingerprint(_FORMAT, source, others, self.style, self.seed, self.label(index, view), index, max(view, 0))
 
 
 def _move_steps(style: MoveStyle, label: int, steps: int, rng: np.random.Generator) -> Floats:
@@ -402,5 +420,5 @@ def _pixels(path: str, style: MoveStyle) -> Pixels:
 
 
 def plain(style: MoveStyle) -> MoveStyle:
-    """The same moves without switches, flying patches or wear: the test every figure is quoted on."""
-    return replace(style, switch=0.0, objects=0.0, wear=0.0)
+    """The same moves without switches, cuts, flying patches or wear: the test every figure is quoted on."""
+    return replace(style, switch=0.0, cut=0.0, objects=0.0, wear=0.0)

@@ -1,0 +1,1 @@
+"""Measuring: how well clips are recognised, and how a camera moves by another way than a network."""

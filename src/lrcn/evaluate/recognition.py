@@ -1,7 +1,7 @@
 """How well clips are recognised: clip and frame accuracy, per class, top-5, confusion; all from one pass."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lrcn.data.datasets import ClipDataset, ClipSource, collate
 from lrcn.data.manifest import Row
+from lrcn.data.video import VideoError
 from lrcn.errors import LrcnError
 from lrcn.models.folder import Loaded
 from lrcn.models.recognizer import IGNORED, Recognizer, clip_probabilities, step_labels
@@ -31,6 +32,7 @@ class RecognitionMetrics:
         middle_frame_accuracy: share of clips whose middle frame's score alone is right.
         last_frame_accuracy: share of clips whose last frame's score is right: what a stream says at the end.
         truths: (N,) class of each clip; predictions: (N,) predicted class, in the order given.
+        left_out: how many more clips there were that could not be read.
     """
 
     labels: list[str]
@@ -43,6 +45,7 @@ class RecognitionMetrics:
     last_frame_accuracy: float
     truths: NDArray[np.int64]
     predictions: NDArray[np.int64]
+    left_out: int = 0
 
     @property
     def per_class(self) -> dict[str, float]:
@@ -56,6 +59,7 @@ class RecognitionMetrics:
         """All of it as plain values."""
         return {
             "clips": len(self.truths),
+            "left_out": self.left_out,
             **{name: getattr(self, name) for name in _RATES},
             "per_class": self.per_class,
             "labels": self.labels,
@@ -66,7 +70,8 @@ class RecognitionMetrics:
         """The main numbers, for a terminal."""
         worst = sorted(self.per_class.items(), key=lambda pair: pair[1])[:3]
         return [
-            f"{len(self.truths)} clips, {len(self.per_class)} classes",
+            f"{len(self.truths)} clips, {len(self.per_class)} classes"
+            + (f"; {self.left_out} more could not be read and are left out" if self.left_out else ""),
             f"clip accuracy {self.accuracy:.1%}, mean over classes {self.mean_class_accuracy:.1%}, "
             f"top-5 {self.top5:.1%}",
             f"single frames {self.frame_accuracy:.1%}, last frame {self.last_frame_accuracy:.1%}",
@@ -85,17 +90,23 @@ _RATES = (
 
 
 def evaluate(
-    loaded: Loaded, rows: Sequence[Row], *, progress: Callable[[int, int], None] | None = None
+    loaded: Loaded,
+    rows: Sequence[Row],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> RecognitionMetrics:
     """Measures a model on the labelled clips of a manifest, each read whole, as `lrcn recognize` reads it.
 
+    Clips that cannot be read are left out and counted; `report` is called with the reason of each.
+
     Raises:
-        LrcnError: no clips, or a label that the model does not know.
+        LrcnError: no clips, none that can be read, or a label that the model does not know.
     """
     if not rows:
         raise LrcnError("There are no clips to evaluate on: check the manifest and --split.")
     clips = ClipDataset(rows, loaded.labels, loaded.sampling, loaded.preprocess, train=False)
-    return measure(loaded.model, clips, progress=progress)
+    return measure(loaded.model, clips, progress=progress, report_unreadable=report or (lambda _: None))
 
 
 @torch.no_grad()
@@ -105,6 +116,7 @@ def measure(
     *,
     shuffle_seed: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    report_unreadable: Callable[[str], None] | None = None,
 ) -> RecognitionMetrics:
     """Measures a recogniser on frames or cached features.
 
@@ -113,6 +125,10 @@ def measure(
         clips: where items come from; per-frame labels are judged frame by frame, and a clip by its most frequent one.
         shuffle_seed: puts each clip's frames in random order first: what is lost is what order tells.
         progress: called with (clips done, clips in all).
+        report_unreadable: called with the reason for each clip that is left out; without it, there must be none.
+
+    Raises:
+        LrcnError: there are no clips, or some cannot be read.
     """
     if not len(clips):
         raise LrcnError("There are no clips to evaluate on.")
@@ -121,16 +137,27 @@ def measure(
     device = model.classifier.weight.device
     results = []
     done = 0
-    for batch in _batches(clips, shuffle_seed):
+    left_out: list[str] = []
+
+    def leave_out(error: VideoError) -> None:
+        if report_unreadable is None:
+            raise error
+        left_out.append(str(error))
+        report_unreadable(str(error))
+
+    for batch in _batches(clips, shuffle_seed, leave_out):
         on_device = {key: value.to(device) for key, value in batch.items()}
         lengths = batch["lengths"]
         scores = model(on_device.get("frames"), lengths, maps=on_device.get("maps"))
         results.append(_judged(scores.float().cpu(), lengths, batch["labels"]))
         done += len(lengths)
         if progress is not None:
-            progress(done, len(clips))
+            progress(done + len(left_out), len(clips))
     model.train(was_training)
-    return _metrics(model.labels, [np.concatenate(parts) for parts in zip(*results, strict=True)])
+    if not results:
+        raise LrcnError(f"None of the {len(clips)} clips can be read: {left_out[0]}")
+    metrics = _metrics(model.labels, [np.concatenate(parts) for parts in zip(*results, strict=True)])
+    return replace(metrics, left_out=len(left_out))
 
 
 def _judged(scores: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) -> tuple[NDArray[Any], ...]:
@@ -160,7 +187,9 @@ def _metrics(labels: list[str], parts: list[NDArray[Any]]) -> RecognitionMetrics
         labels=list(labels),
         confusion=confusion,
         accuracy=float((predictions == truths).mean()),
-        mean_class_accuracy=float((confusion.diagonal()[occurring] / confusion.sum(axis=1)[occurring]).mean()),
+        mean_class_accuracy=float(
+            (confusion.diagonal()[occurring] / confusion.sum(axis=1)[occurring]).mean()
+        ),
         top5=float((top == truths[:, None]).any(axis=1).mean()),
         frame_accuracy=float(right.sum() / counted.sum()),
         middle_frame_accuracy=float(middle.mean()),
@@ -170,21 +199,27 @@ def _metrics(labels: list[str], parts: list[NDArray[Any]]) -> RecognitionMetrics
     )
 
 
-def _batches(clips: ClipSource, shuffle_seed: int | None) -> Any:
-    """Batches of a bounded number of frames, clips in order."""
+def _batches(clips: ClipSource, shuffle_seed: int | None, leave_out: Callable[[VideoError], None]) -> Any:
+    """Batches of a bounded number of frames, padding included, clips in order."""
     items: list[Any] = []
-    frames = 0
+    longest = 0
     for index in range(len(clips)):
-        item = dict(clips.item(index, 0))
+        try:
+            item = dict(clips.item(index, 0))
+        except VideoError as error:
+            leave_out(error)
+            continue
         content = "maps" if "maps" in item else "frames"
         if shuffle_seed is not None:
-            order = torch.from_numpy(np.random.default_rng([shuffle_seed, index]).permutation(len(item[content])))
-            item[content] = item[content][order]
-        items.append(item)
-        frames += len(item[content])
-        if frames >= _SHOWN_FRAMES:
+            order = np.random.default_rng([shuffle_seed, index]).permutation(len(item[content]))
+            item[content] = item[content][torch.from_numpy(order)]
+            labels = torch.as_tensor(item["label"])
+            item["label"] = labels[torch.from_numpy(order)] if labels.ndim else labels
+        longest = max(longest, len(item[content]))
+        if items and (len(items) + 1) * longest > _SHOWN_FRAMES:
             yield collate(items)
-            items, frames = [], 0
+            items, longest = [], len(item[content])
+        items.append(item)
     if items:
         yield collate(items)
 

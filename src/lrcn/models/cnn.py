@@ -39,7 +39,7 @@ class EncoderConfig:
         tune: how many of the network's stages are trained, counted from its end; 0 freezes it, -1 trains all.
         batchnorm: "frozen" keeps the pretrained statistics even where weights are tuned (frames of one clip are too
             alike to estimate them from); "train" updates them in the tuned stages.
-        chunk: frames that go through the network at a time; bounds memory.
+        chunk: frames that go through the network at a time: bounds memory, and on a CPU small chunks stay in its cache.
     """
 
     name: str = "tf_efficientnet_lite0"
@@ -50,7 +50,7 @@ class EncoderConfig:
     squeeze: int = 64
     tune: int = 0
     batchnorm: Literal["frozen", "train"] = "frozen"
-    chunk: int = 128
+    chunk: int = 16
 
     def __post_init__(self) -> None:
         for name, least in (("grid", 1), ("squeeze", 0), ("tune", -1), ("chunk", 1)):

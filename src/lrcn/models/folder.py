@@ -73,11 +73,12 @@ def save_model(
 
     Args:
         folder: is replaced when it exists.
-        model: its weights are written in half precision where `half`, else as they are.
+        model: the network.
         preprocess: stored with the weights.
         sampling: stored with the weights.
         metrics: what was measured, and how.
         card: the model card, Markdown.
+        half: writes the weights in half precision, all but those too large for it.
 
     Raises:
         LrcnError: the folder holds something else than a model, or cannot be written.

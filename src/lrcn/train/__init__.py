@@ -1,0 +1,1 @@
+"""Learning: recipes, one loop for any task, exact resume, studies."""

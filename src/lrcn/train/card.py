@@ -10,7 +10,10 @@ from lrcn.train.splits import Split
 
 def model_card(recipe: Recipe, split: Split, metrics: Mapping[str, RecognitionMetrics]) -> str:
     """Markdown for a model folder's README.md."""
-    parts = [f"# {recipe.name}", recipe.description.strip() or "A recurrent convolutional network trained with lrcn."]
+    parts = [
+        f"# {recipe.name}",
+        recipe.description.strip() or "A recurrent convolutional network trained with lrcn.",
+    ]
     parts.append(f"**Classes** ({len(split.labels)}): {', '.join(split.labels)}.")
     parts.append(f"**Trained on** {len(split.train)} clips, seed {recipe.train.seed}.")
     if metrics:

@@ -68,16 +68,18 @@ def load_checkpoint(
         return None
     try:
         progress = Progress(**json.loads((folder / "progress.json").read_text()))
-        weights = load_file(folder / "model.safetensors")
-        moments = load_file(folder / "optimizer.safetensors")
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
-        raise LrcnError(f"The checkpoint {folder} is damaged ({error}); remove that folder to start again.") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged(folder, error) from error
     if progress.recipe != recipe:
         raise LrcnError(
             f"{folder} is of a run with other settings or data; give another --out, or remove that folder."
         )
-    model.load_state_dict(weights)
-    optimizer.load_state_dict({"state": _by_index(moments), "param_groups": optimizer.state_dict()["param_groups"]})
+    load_weights(folder, model)
+    try:
+        state = _by_index(load_file(folder / "optimizer.safetensors"))
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise _damaged(folder, error) from error
     return progress
 
 
@@ -88,8 +90,20 @@ def save_weights(path: Path, model: nn.Module) -> None:
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Reads what `save_weights` wrote."""
-    model.load_state_dict(load_file(path / "model.safetensors"))
+    """Reads what `save_weights` wrote.
+
+    Raises:
+        LrcnError: it is not there, or damaged.
+    """
+    try:
+        model.load_state_dict(load_file(path / "model.safetensors"))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> LrcnError:
+    reason = " ".join(str(error).split())
+    return LrcnError(f"The checkpoint {folder} is damaged ({reason}); remove {folder.parent} to start again.")
 
 
 def _learned(model: nn.Module) -> dict[str, Tensor]:

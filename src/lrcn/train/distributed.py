@@ -4,11 +4,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+_PATIENCE = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,9 @@ class Team:
 
     def device(self, wanted: torch.device) -> torch.device:
         """The GPU of this process, where GPUs are used."""
-        return torch.device(wanted.type, self.local_rank) if wanted.type == "cuda" and self.world > 1 else wanted
+        return (
+            torch.device(wanted.type, self.local_rank) if wanted.type == "cuda" and self.world > 1 else wanted
+        )
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model, with gradients averaged over the team."""
@@ -55,7 +60,10 @@ def joined_team() -> Iterator[Team]:
     if dist.is_initialized():
         yield _team()
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    # The leader may measure, or compute features, for longer than the few minutes others wait by default.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
     try:
         yield _team()
     finally:

@@ -74,7 +74,14 @@ class Task(Protocol):
 
 
 def fit(
-    model: nn.Module, task: Task, config: LoopConfig, folder: Path, *, recipe: str, team: Team, name: str = "train"
+    model: nn.Module,
+    task: Task,
+    config: LoopConfig,
+    folder: Path,
+    *,
+    recipe: str,
+    team: Team,
+    name: str = "train",
 ) -> Progress:
     """Trains `model` in place, or takes up the run that `folder` holds.
 
@@ -94,7 +101,8 @@ def fit(
     progress = load_checkpoint(folder / "checkpoint", model, optimizer, recipe) or Progress(recipe)
     if not progress.finished:
         _run(model, task, config, folder, optimizer, progress, team, name)
-    if config.keep == "best" and progress.best is not None:
+    # Only the leader knows of scores.
+    if config.keep == "best" and team.agree(progress.best is not None):
         load_weights(folder / "best", model)
     return progress
 
@@ -109,7 +117,9 @@ def _run(
     team: Team,
     name: str,
 ) -> None:
-    sampler = ResumableSampler(len(task.clips), config.batch, config.seed, team.rank, team.world, drop_last=False)
+    sampler = ResumableSampler(
+        len(task.clips), config.batch, config.seed, team.rank, team.world, drop_last=False
+    )
     per_epoch = -(-len(sampler) // config.accumulate)
     steps = config.epochs * per_epoch
     device = next(model.parameters()).device
@@ -119,7 +129,9 @@ def _run(
     team_model = team.wrap(model)
     board = folder / "tensorboard" if config.tensorboard else None
     saved = time.monotonic()
-    with Tracker(folder / "log.jsonl", progress.step, steps, silent=not team.leads, tensorboard=board, name=name) as tracker:
+    with Tracker(
+        folder / "log.jsonl", progress.step, steps, silent=not team.leads, tensorboard=board, name=name
+    ) as tracker:
         while progress.epoch < config.epochs:
             model.train()
             started, clips = time.monotonic(), 0
@@ -164,7 +176,7 @@ def _step(
         on_device = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
         with torch.autocast(device.type, dtype=half, enabled=half is not None):
             loss = task.loss(model, on_device) / len(group)
-        scaler.scale(loss).backward()
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     if total != total:
         raise LrcnError("The loss is not a number any more: lower optim.lr, or set precision to fp32.")
@@ -177,7 +189,13 @@ def _step(
 
 
 def _judge(
-    model: nn.Module, task: Task, config: LoopConfig, folder: Path, progress: Progress, tracker: Tracker, team: Team
+    model: nn.Module,
+    task: Task,
+    config: LoopConfig,
+    folder: Path,
+    progress: Progress,
+    tracker: Tracker,
+    team: Team,
 ) -> bool:
     """Measures on dev at an epoch's end and keeps the best weights; returns whether to stop early."""
     stop = False
@@ -185,7 +203,9 @@ def _judge(
         model.eval()
         scores = task.dev_score(model)
         if scores is not None:
-            tracker.log(progress.step, epoch=progress.epoch, **{f"dev_{key}": value for key, value in scores.items()})
+            tracker.log(
+                progress.step, epoch=progress.epoch, **{f"dev_{key}": value for key, value in scores.items()}
+            )
             if progress.best is None or scores["score"] > progress.best:
                 progress.best, progress.best_epoch = scores["score"], progress.epoch
                 if config.keep == "best":

@@ -69,7 +69,8 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
 
 def set_rates(optimizer: torch.optim.Optimizer, config: OptimConfig, step: int, steps: int) -> float:
     """Sets every group's rate for `step` of `steps`; a function of the two alone, so a resumed run has no schedule to
-    restore. Returns the rate of what is learned from scratch."""
+    restore. Returns the rate of what is learned from scratch.
+    """
     rate = config.lr * schedule_factor(config, step, steps)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]

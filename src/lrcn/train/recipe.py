@@ -55,6 +55,8 @@ class DataConfig:
         resplit: divides anew even where the data bring splits.
         allow_leakage: accepts a group that stands in both train and test.
         seed: of the division and of the random draws.
+        frame_cache: a folder that keeps each clip's small frames, so that it is decoded once though the CNN is tuned;
+            `lrcn data cache` fills it beforehand. Empty keeps none.
     """
 
     source: str = ""
@@ -63,6 +65,7 @@ class DataConfig:
     resplit: bool = False
     allow_leakage: bool = False
     seed: int = 0
+    frame_cache: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,18 +132,33 @@ def read_recipe(path: str | Path, changes: Mapping[str, Any] | None = None) -> R
     Raises:
         LrcnError: the file cannot be read, or a setting in it is wrong.
     """
-    recipe = from_values(Recipe, merge(read_yaml(path), changes or {}))
+    recipe = from_values(Recipe, _with_whole_paths(merge(read_yaml(path), changes or {})))
     if not recipe.data.source and recipe.data.moves is None:
         raise LrcnError(f"{path} names no data: set data.source or data.moves.")
     return recipe
 
 
+def _with_whole_paths(values: dict[str, Any]) -> dict[str, Any]:
+    # Only where paths are: a description may well begin with "~".
+    return {name: _filled_in(value) if name in ("data", "model") else value for name, value in values.items()}
+
+
+def _filled_in(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _filled_in(below) for name, below in value.items()}
+    if isinstance(value, list):
+        return [_filled_in(below) for below in value]
+    return os.path.expanduser(os.path.expandvars(value)) if isinstance(value, str) else value
+
+
 def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """The recipe with nested settings laid over it."""
-    return from_values(Recipe, merge(to_values(recipe), changes))
+    return from_values(Recipe, _with_whole_paths(merge(to_values(recipe), changes)))
 
 
-def recipe_for_source(source: str | Path, changes: Mapping[str, Any] | None = None) -> tuple[Recipe, list[str]]:
+def recipe_for_source(
+    source: str | Path, changes: Mapping[str, Any] | None = None
+) -> tuple[Recipe, list[str]]:
     """A recipe for a folder of class folders or a manifest, with defaults that suit this machine.
 
     Returns:
@@ -161,10 +179,17 @@ def recipe_for_source(source: str | Path, changes: Mapping[str, Any] | None = No
         "(--augment.flip false where left and right are part of the label)."
     ]
     if on_gpu:
-        values["tune"] = {"epochs": 20, "batch": 16, "precision": "bf16", "workers": min(os.cpu_count() or 1, 8)}
+        values["tune"] = {
+            "epochs": 20,
+            "batch": 16,
+            "precision": "bf16",
+            "workers": min(os.cpu_count() or 1, 8),
+        }
         sentences.append("A GPU is here: after the recurrent network, the CNN is tuned too.")
     else:
-        sentences.append("No GPU is here: the CNN stays as it is and runs once per clip; its features are kept.")
+        sentences.append(
+            "No GPU is here: the CNN stays as it is and runs once per clip; its features are kept."
+        )
     return from_values(Recipe, merge(values, changes or {})), sentences
 
 

@@ -10,7 +10,7 @@ from lrcn.config import to_values, to_yaml
 from lrcn.evaluate.recognition import RecognitionMetrics, measure
 from lrcn.files import write_whole
 from lrcn.fingerprint import fingerprint
-from lrcn.models.folder import save_model
+from lrcn.models.folder import load_folder, save_model
 from lrcn.models.recognizer import Recognizer
 from lrcn.models.zoo import chosen_device
 from lrcn.train.card import model_card
@@ -55,8 +55,10 @@ def train(recipe: Recipe, out: str | Path, report: Report = print) -> Result:
     with joined_team() as team:
         tell = report if team.leads else _silent
         split = single_split(recipe, tell)
-        tell(f"{len(split.labels)} classes, {len(split.train)} training clips"
-             f"{f', {len(split.dev)} dev' if split.dev else ''}{f', {len(split.test)} test' if split.test else ''}.")
+        tell(
+            f"{len(split.labels)} classes, {len(split.train)} training clips"
+            f"{f', {len(split.dev)} dev' if split.dev else ''}{f', {len(split.test)} test' if split.test else ''}."
+        )
         model = train_split(recipe, split, out, team)
         if not team.leads:
             return Result(out / "model")
@@ -70,9 +72,15 @@ def train_split(recipe: Recipe, split: Split, out: Path, team: Team, name: str =
     torch.manual_seed(recipe.train.seed)
     device = team.device(chosen_device(recipe.device))
     model = Recognizer(recipe.model, split.labels).to(device)
-    key = fingerprint(to_values(replace(recipe, study=None, description="", name="")), split.key())
-    frozen = model.encoder.tuned == 0
-    first = cached(split, model.encoder, _cache_folder(out), recipe.views) if frozen else split
+    key = run_key(recipe, split)
+    first = split
+    if model.encoder.tuned == 0:
+        # The leader computes the features, and the others find them.
+        if not team.leads:
+            team.wait()
+        first = cached(split, model.encoder, _cache_folder(out), recipe.views, recipe.train.workers)
+        if team.leads:
+            team.wait()
     _stretch(model, recipe, first, recipe.train, out / "train", key, team, name)
     if recipe.tune is not None:
         model.encoder.set_tuned(recipe.tune_stages)
@@ -80,8 +88,22 @@ def train_split(recipe: Recipe, split: Split, out: Path, team: Team, name: str =
     return model.eval()
 
 
+def run_key(recipe: Recipe, split: Split) -> str:
+    """A hash of the settings and clips that the weights follow from: a run is only taken up by one with the same."""
+    values = to_values(replace(recipe, study=None, description="", name=""))
+    del values["data"]["frame_cache"]
+    return fingerprint(values, split.key())
+
+
 def _stretch(
-    model: Recognizer, recipe: Recipe, split: Split, config: LoopConfig, folder: Path, key: str, team: Team, name: str
+    model: Recognizer,
+    recipe: Recipe,
+    split: Split,
+    config: LoopConfig,
+    folder: Path,
+    key: str,
+    team: Team,
+    name: str,
 ) -> None:
     task = RecognitionTask(split.train, split.dev, recipe.label_smoothing)
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,10 +112,18 @@ def _stretch(
 
 def _finish(recipe: Recipe, split: Split, model: Recognizer, out: Path) -> Result:
     judged = {name: clips for name, clips in (("dev", split.dev), ("test", split.test)) if clips is not None}
-    metrics = {name: measure(model, clips) for name, clips in judged.items()}
+    # What is measured is what is kept, which is rounded to half precision.
+    save_model(out / "model", model, recipe.preprocess, recipe.sampling)
+    kept = load_folder(out / "model", model.classifier.weight.device).model
+    metrics = {name: measure(kept, clips) for name, clips in judged.items()}
     values = {name: found.to_json() for name, found in metrics.items()}
     save_model(
-        out / "model", model, recipe.preprocess, recipe.sampling, metrics=values, card=model_card(recipe, split, metrics)
+        out / "model",
+        kept,
+        recipe.preprocess,
+        recipe.sampling,
+        metrics=values,
+        card=model_card(recipe, split, metrics),
     )
     write_whole(out / "metrics.json", json.dumps(values, indent=2) + "\n")
     write_whole(out / "recipe.yaml", to_yaml(recipe))
@@ -127,5 +157,3 @@ def _cache_folder(out: Path) -> Path:
 
 def _silent(_: str) -> None:
     pass
-
-

@@ -40,7 +40,8 @@ class Split:
     def key(self) -> str:
         """A hash of the clips, so that a run is not taken up with others."""
         parts = [self.train, self.dev, self.test]
-        return fingerprint(self.labels, [source and [len(source), source.key(0, 0)] for source in parts])
+        keys = [source and [source.key(index, 0) for index in range(len(source))] for source in parts]
+        return fingerprint(self.labels, keys)
 
 
 class Chosen:
@@ -100,17 +101,23 @@ def fold_splits(recipe: Recipe, report: Report) -> list[Split]:
     study = recipe.study
     if study is None or study.folds == 0:
         return [single_split(recipe, report)]
+    if not recipe.data.source:
+        raise LrcnError("study.folds needs clips of files: set data.source, or study.folds to 0.")
     rows = read_rows(recipe.data.source, report)
     place = {id(row): index for index, row in enumerate(rows)}
     folds = group_folds(rows, study.folds, study.by, allow_leakage=recipe.data.allow_leakage)
-    report(f"{len(folds)} folds by {study.by}; every clip is tested once, by a model that saw none of its {study.by}.")
+    report(
+        f"{len(folds)} folds by {study.by}; every clip is tested once, by a model that saw none of its {study.by}."
+    )
     return [
-        _split_of(recipe, rows, [place[id(row)] for row in fold.train], [], [place[id(row)] for row in fold.test])
+        _split_of(
+            recipe, rows, [place[id(row)] for row in fold.train], [], [place[id(row)] for row in fold.test]
+        )
         for fold in folds
     ]
 
 
-def cached(split: Split, encoder: FrameEncoder, folder: Path, views: int) -> Split:
+def cached(split: Split, encoder: FrameEncoder, folder: Path, views: int, workers: int = 0) -> Split:
     """The split with the frozen encoder's features in place of frames, computed once and kept in `folder`."""
     # What is learned from scratch does not change the maps, so it must not change their key.
     maps_config = replace(encoder.config, squeeze=0, tune=0, chunk=1, weights="none")
@@ -118,14 +125,17 @@ def cached(split: Split, encoder: FrameEncoder, folder: Path, views: int) -> Spl
     device = encoder.mean.device
     encoder.eval()
     cache = FeatureCache(
-        folder, lambda frames: encoder.maps(frames.to(device)), fingerprint(maps_config, weights), memory_limit=8 << 30
+        folder,
+        lambda frames: encoder.maps(frames.to(device)),
+        fingerprint(maps_config, weights),
+        memory_limit=8 << 30,
     )
 
     def filled(source: ClipSource | None, draws: int, name: str) -> ClipSource | None:
         if source is None:
             return None
         clips = cache.dataset(source, draws)
-        clips.fill(progress=counting(f"features of {name} clips"))
+        clips.fill(workers=workers, progress=counting(f"features of {name} clips"))
         return clips
 
     train = filled(split.train, views, "training")
@@ -140,7 +150,8 @@ def _split_of(recipe: Recipe, rows: list[Row], train: list[int], dev: list[int],
             f"{recipe.data.source} gives {len(train)} training clips of {len(labels)} classes; "
             "at least one clip of each of two classes is needed."
         )
-    dataset = partial(ClipDataset, rows, labels, recipe.sampling, recipe.preprocess)
+    frames = Path(recipe.data.frame_cache).expanduser() if recipe.data.frame_cache else None
+    dataset = partial(ClipDataset, rows, labels, recipe.sampling, recipe.preprocess, frame_cache=frames)
     drawn = dataset(recipe.augment, train=True, seed=recipe.data.seed)
     fixed = dataset(train=False)
     return Split(

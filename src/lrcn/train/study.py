@@ -9,9 +9,9 @@ from typing import Any
 from lrcn.errors import LrcnError
 from lrcn.evaluate.recognition import measure
 from lrcn.files import write_whole
-from lrcn.train.distributed import Team
-from lrcn.train.recipe import Recipe, changed
-from lrcn.train.run import train_split
+from lrcn.train.distributed import Team, joined_team
+from lrcn.train.recipe import Recipe, StudyConfig, changed
+from lrcn.train.run import run_key, train_split
 from lrcn.train.splits import Split, fold_splits
 
 Report = Callable[[str], None]
@@ -33,19 +33,29 @@ def run_study(recipe: Recipe, out: str | Path, report: Report = print) -> list[d
     """
     if recipe.study is None:
         raise LrcnError(f"{recipe.name} has no study: add `study:` with seeds and variants.")
-    out = Path(out)
-    rows = []
-    for name, changes in (recipe.study.variants or {"as it stands": {}}).items():
+    with joined_team() as team:
+        return _all_variants(recipe, recipe.study, Path(out), report if team.leads else _silent, team)
+
+
+def _all_variants(
+    recipe: Recipe, study: StudyConfig, out: Path, report: Report, team: Team
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for name, changes in (study.variants or {"as it stands": {}}).items():
         variant = changed(recipe, changes)
         splits = fold_splits(variant, report if not rows else _silent)
         runs = [
-            [_one(variant, split, out / name.replace(" ", "-") / f"fold-{fold}", seed) for fold, split in enumerate(splits)]
-            for seed in recipe.study.seeds
+            [
+                _one(variant, split, out / name.replace(" ", "-") / f"fold-{fold}", seed, team)
+                for fold, split in enumerate(splits)
+            ]
+            for seed in study.seeds
         ]
-        rows.append({"variant": name, "seeds": len(recipe.study.seeds), "folds": len(splits), **_summary(runs)})
+        rows.append({"variant": name, "seeds": len(study.seeds), "folds": len(splits), **_summary(runs)})
         report(_line(rows[-1]))
-        write_whole(out / "results.json", json.dumps(rows, indent=2) + "\n")
-        write_whole(out / "results.md", table(rows))
+        if team.leads:
+            write_whole(out / "results.json", json.dumps(rows, indent=2) + "\n")
+            write_whole(out / "results.md", table(rows))
     return rows
 
 
@@ -60,23 +70,32 @@ def table(rows: list[dict[str, Any]]) -> str:
     return head + "|---|---|---|---|---|---|\n" + "\n".join(lines) + "\n"
 
 
-def _one(recipe: Recipe, split: Split, folder: Path, seed: int) -> dict[str, Any]:
+def _one(recipe: Recipe, split: Split, folder: Path, seed: int, team: Team) -> dict[str, Any]:
     """Trains and tests one run, or reads what it found before."""
     folder = folder / f"seed-{seed}"
     done = folder / "test.json"
-    if done.exists():
-        found: dict[str, Any] = json.loads(done.read_text())
-        return found
     seeded = changed(recipe, {"train": {"seed": seed}, **({"tune": {"seed": seed}} if recipe.tune else {})})
-    model = train_split(seeded, split, folder, Team(), name=f"{folder.parent.parent.name} {folder.parent.name} seed {seed}")
     test = split.test or split.dev
     if test is None:
-        raise LrcnError(f"{recipe.name} has nothing to test on: give folds, or data with a dev or test split.")
-    values = measure(model, test).to_json()
-    if recipe.study is not None and recipe.study.shuffle:
-        values["shuffled"] = measure(model, test, shuffle_seed=seed).accuracy
-    write_whole(done, json.dumps(values) + "\n")
-    return values
+        raise LrcnError(
+            f"{recipe.name} has nothing to test on: give folds, or data with a dev or test split."
+        )
+    key = run_key(seeded, split)
+    if not team.agree(done.exists()):
+        name = f"{folder.parent.parent.name} {folder.parent.name} seed {seed}"
+        model = train_split(seeded, split, folder, team, name=name)
+        if team.leads:
+            values = measure(model, test).to_json()
+            if recipe.study is not None and recipe.study.shuffle:
+                values["shuffled"] = measure(model, test, shuffle_seed=seed).accuracy
+            write_whole(done, json.dumps({**values, "run": key}) + "\n")
+        team.wait()
+    found: dict[str, Any] = json.loads(done.read_text())
+    if found.get("run", key) != key:
+        raise LrcnError(
+            f"{folder} is of a run with other settings or data; give another --out, or remove that folder."
+        )
+    return found
 
 
 def _summary(runs: list[list[dict[str, Any]]]) -> dict[str, Any]:

@@ -30,7 +30,10 @@ class RecognitionTask:
         scores = model(batch.get("frames"), lengths, maps=batch.get("maps"))
         targets = step_labels(batch["labels"], scores.shape[1], lengths)
         return nn.functional.cross_entropy(
-            scores.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, label_smoothing=self.label_smoothing
+            scores.flatten(0, 1).float(),
+            targets.flatten(),
+            ignore_index=IGNORED,
+            label_smoothing=self.label_smoothing,
         )
 
     def dev_score(self, model: nn.Module) -> dict[str, float] | None:

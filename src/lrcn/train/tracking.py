@@ -1,4 +1,4 @@
-"""What a run tells: a JSONL log always, a progress bar on a terminal, a line now and then elsewhere, TensorBoard if asked."""
+"""What a run tells: a JSONL log always, a progress bar or a line now and then, TensorBoard if asked."""
 
 import json
 import sys
@@ -53,13 +53,18 @@ class Tracker:
         self.path = path
         self.steps = steps
         self.silent = silent
-        self.board = None if tensorboard is None or silent else _board(tensorboard)
+        self.board = None if tensorboard is None or silent else _board(tensorboard, step)
         self._bar = None if silent or not sys.stderr.isatty() else _bar()
-        self._task = None if self._bar is None else self._bar.add_task(name, total=steps, completed=step, note="")
+        self._task = (
+            None if self._bar is None else self._bar.add_task(name, total=steps, completed=step, note="")
+        )
         self._last_line = time.monotonic()
         self._name = name
         if not silent:
-            kept = [row for row in read_log(path) if row["step"] <= step]
+            # Dev scores of the step itself also: they are measured after the checkpoint from which a run goes on.
+            kept = [
+                row for row in read_log(path) if row["step"] < step or (row["step"] == step and "loss" in row)
+            ]
             write_whole(path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def __enter__(self) -> "Tracker":
@@ -106,7 +111,9 @@ def counting(name: str) -> Callable[[int, int], None]:
             return
         last[0] = now
         end = "\n" if done >= total or not on_terminal else ""
-        print(f"{chr(13) if on_terminal else ''}{name}: {done} of {total}", end=end, file=sys.stderr, flush=True)
+        print(
+            f"{chr(13) if on_terminal else ''}{name}: {done} of {total}", end=end, file=sys.stderr, flush=True
+        )
 
     return show
 
@@ -114,13 +121,19 @@ def counting(name: str) -> Callable[[int, int], None]:
 def _bar() -> Progress:
     from rich.console import Console
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}  {task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}  {task.fields[note]}"),
+    )
     return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
 
 
-def _board(folder: Path) -> Any:
+def _board(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise LrcnError("train.tensorboard needs TensorBoard: install it with `pip install lrcn[track]`.") from error
-    return SummaryWriter(str(folder))
+        raise LrcnError(
+            "train.tensorboard needs TensorBoard: install it with `pip install lrcn[track]`."
+        ) from error
+    return SummaryWriter(str(folder), purge_step=step + 1)
