@@ -116,7 +116,9 @@ def recognition(clip: str = "", model: str = "camera-moves", repeats: int = 5) -
 
     path = clip or str(shipped("big-buck-bunny.mp4"))
     loaded = load_model(model)
-    frames = torch.from_numpy(read_clip(path, rate=loaded.sampling.rate, resize=loaded.preprocess.resize).frames)
+    frames = torch.from_numpy(
+        read_clip(path, rate=loaded.sampling.rate, resize=loaded.preprocess.resize).frames
+    )
 
     def whole() -> int:
         return len(recognize(loaded, path).times)
@@ -126,118 +128,6 @@ def recognition(clip: str = "", model: str = "camera-moves", repeats: int = 5) -
         return len(loaded.model.encoder(frames))
 
     return _side_by_side({"CNN alone": network, "file to labels": whole}, repeats, "ratio_to_cnn")
-
-
-BENCHES:
-        raise LrcnError(f"There is no bench {what!r}: give one of {', '.join(BENCHES)}.")
-    return {"machine": machine(), "rows": BENCHES[what](**options)}
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": version("torch"),
-        "lrcn": version("lrcn"),
-    }
-
-
-def moves(
-    clips: str = "", skip: str = "", model: str = "camera-moves", refilm: int = 60, device: str = "auto"
-) -> Rows:
-    """A camera-move model on real footage, against an independent feature tracker.
-
-    Args:
-        clips: a manifest or folder of real clips.
-        skip: a manifest of clips to leave out: those the model was trained on.
-        model: name or folder.
-        refilm: how many of the clips at rest are also filmed again by a moving window; 0 is none.
-        device: where the model runs.
-    """
-    from lrcn.evaluate.agreement import agreement_as_filmed, agreement_refilmed
-    from lrcn.evaluate.global_motion import sure_moments, track
-    from lrcn.models.zoo import load_model
-    from lrcn.train.tracking import counting
-
-    if not clips:
-        raise LrcnError("bench moves needs real clips: give --clips a manifest or a folder.")
-    loaded = load_model(model, device)
-    left_out = {Path(row.path).resolve() for row in _rows(skip)} if skip else set()
-    paths = [row.path for row in _rows(clips) if Path(row.path).resolve() not in left_out]
-    rows: Rows = [{"name": "as filmed", **agreement_as_filmed(loaded, paths, counting("clips")).to_json()}]
-    if refilm:
-        at_rest = [path for path in paths if _at_rest(sure_moments(track(path)))][:refilm]
-        found = agreement_refilmed(loaded, at_rest, progress=counting("refilmed clips"))
-        rows.append({"name": "refilmed by a moving window", **found.to_json()})
-    return rows
-
-
-def decode(clip: str = "", size: int = 112, repeats: int = 5) -> Rows:
-    """Decoding and resizing one clip, beside plain PyAV with OpenCV's resize in the same run.
-
-    Args:
-        clip: a video file; empty takes the sample film that ships.
-        size: side of the frames, pixels.
-        repeats: passes, of which the median counts.
-    """
-    import av
-    import cv2
-
-    from lrcn.data.video import Resize, open_video
-    from lrcn.demo_film import shipped
-
-    path = clip or str(shipped("big-buck-bunny.mp4"))
-
-    def plain() -> int:
-        with av.open(path) as container:
-            frames = (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
-            return sum(len(cv2.resize(frame, (size, size))) > 0 for frame in frames)
-
-    def ours() -> int:
-        with open_video(path, resize=Resize(size)) as reader:
-            return sum(1 for _ in reader.frames())
-
-    ways = {"PyAV to RGB, then cv2.resize": plain, "lrcn": ours}
-    return _side_by_side(ways, repeats, "ratio_to_plain")
-
-
-def recognition(clip: str = "", model: str = "camera-moves", repeats: int = 5) -> Rows:
-    """The whole way from a file to labels, beside the CNN alone on the same frames held ready in memory.
-
-    Args:
-        clip: a video file; empty takes the sample film that ships.
-        model: name or folder.
-        repeats: passes, of which the median counts.
-    """
-    import torch
-
-    from lrcn.data.video import read_clip
-    from lrcn.demo_film import shipped
-    from lrcn.models.zoo import load_model
-    from lrcn.predict import recognize
-
-    path = clip or str(shipped("big-buck-bunny.mp4"))
-    loaded = load_model(model)
-    frames = torch.from_numpy(read_clip(path, rate=loaded.sampling.rate, resize=loaded.preprocess.resize).frames)
-
-    def whole() -> int:
-        return len(recognize(loaded, path).times)
-
-    @torch.inference_mode()
-    def network() -> int:
-        return len(loaded.model.encoder(frames))
-
-    speeds: dict[str, list[float]] = {"CNN alone": [], "file to labels": []}
-    for _ in range(repeats):
-        speeds["CNN alone"].append(_rate(network))
-        speeds["file to labels"].append(_rate(whole))
-    medians = {name: sorted(found)[len(found) // 2] for name, found in speeds.items()}
-    return [
-        {"name": name, "frames_per_s": round(rate, 1), "ratio_to_cnn": round(rate / medians["CNN alone"], 2)}
-        for name, rate in medians.items()
-    ]
 
 
 BENCHES: dict[str, Callable[..., Rows]] = {"moves": moves, "decode": decode, "recognition": recognition}
@@ -252,7 +142,8 @@ def _side_by_side(ways: dict[str, Callable[[], int]], repeats: int, ratio: str) 
     medians = {name: sorted(found)[len(found) // 2] for name, found in speeds.items()}
     first = next(iter(medians.values()))
     return [
-        {"name": name, "frames_per_s": round(rate, 1), ratio: round(rate / first, 2)} for name, rate in medians.items()
+        {"name": name, "frames_per_s": round(rate, 1), ratio: round(rate / first, 2)}
+        for name, rate in medians.items()
     ]
 
 

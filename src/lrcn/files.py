@@ -48,6 +48,9 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         try:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
+            for member in temporary.iterdir():
+                # Some libraries write files that only their owner may read.
+                member.chmod((0o777 if member.is_dir() else 0o666) & ~_umask())
             if path.exists():
                 # A rename cannot replace a folder that holds files, so the old one steps aside first.
                 aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))

@@ -239,7 +239,9 @@ class MovesDataset:
         source = fingerprint_file(self.sources[index % len(self.sources)])
         # A flying patch or the shot after a cut comes from any source, so all their names count.
         others = tuple(self.sources) if self.style.objects or self.style.cut else ()
-        return fingerprint(_FORMAT, source, others, self.style, self.seed, self.label(index, view), index, max(view, 0))
+        return fingerprint(
+            _FORMAT, source, others, self.style, self.seed, self.label(index, view), index, max(view, 0)
+        )
 
 
 def _move_steps(style: MoveStyle, label: int, steps: int, rng: np.random.Generator) -> Floats:

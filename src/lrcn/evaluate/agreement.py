@@ -36,7 +36,11 @@ class Agreement:
 
     def add(self, moments: Sequence[Moment], said: Sequence[str]) -> None:
         """Counts one clip: what the tracker says at each moment and what the recogniser says there."""
-        sure = [(moment.label, label) for moment, label in zip(moments, said, strict=True) if moment.label is not None]
+        sure = [
+            (moment.label, label)
+            for moment, label in zip(moments, said, strict=True)
+            if moment.label is not None
+        ]
         for tracked, label in sure:
             self.confusion[LABELS.index(tracked), LABELS.index(label)] += 1
         self.moments += len(moments)
@@ -71,7 +75,12 @@ def agreement_as_filmed(loaded: Loaded, paths: Sequence[str], progress: Progress
 
 
 def agreement_refilmed(
-    loaded: Loaded, paths: Sequence[str], *, seconds: float = 4.0, seed: int = 0, progress: Progress | None = None
+    loaded: Loaded,
+    paths: Sequence[str],
+    *,
+    seconds: float = 4.0,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> Agreement:
     """On the same clips filmed again by a moving camera: a window travels over the frames while they play.
 
@@ -79,8 +88,18 @@ def agreement_refilmed(
     """
     refuse_other_labels(loaded)
     rate = loaded.sampling.rate or 10.0
-    style = MoveStyle(frames=round(seconds * rate), rate=rate, size=_TRACKED_SIZE, view=(0.5, 0.7), pan=(0.04, 0.2),
-                      zoom=(0.05, 0.25), roll=(3.0, 15.0), easing=0.3, cross=0.1, shake=0.001)
+    style = MoveStyle(
+        frames=round(seconds * rate),
+        rate=rate,
+        size=_TRACKED_SIZE,
+        view=(0.5, 0.7),
+        pan=(0.04, 0.2),
+        zoom=(0.05, 0.25),
+        roll=(3.0, 15.0),
+        easing=0.3,
+        cross=0.1,
+        shake=0.001,
+    )
     clips = MovesDataset(paths, style, length=len(LABELS) * len(paths), seed=seed)
     found = Agreement()
     for index in range(len(clips)):
@@ -97,7 +116,9 @@ def agreement_refilmed(
 def refuse_other_labels(loaded: Loaded) -> None:
     """Raises LrcnError for a model that does not tell camera moves."""
     if set(loaded.labels) != set(LABELS):
-        raise LrcnError(f"This model tells {', '.join(loaded.labels[:4])}...: only camera moves can be compared.")
+        raise LrcnError(
+            f"This model tells {', '.join(loaded.labels[:4])}...: only camera moves can be compared."
+        )
 
 
 @torch.inference_mode()

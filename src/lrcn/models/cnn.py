@@ -4,13 +4,18 @@ Two parts, cut where a feature cache fits: `maps` (the pretrained network, uint8
 (a 1x1 convolution learned from scratch that makes the maps small). What becomes of them is in `reading.py`.
 """
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import timm
 import torch
+from huggingface_hub import constants, try_to_load_from_cache
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models import group_parameters
@@ -31,7 +36,7 @@ class EncoderConfig:
     Attributes:
         name: any timm model name.
         weights: "timm" (its hub's pretrained weights), "none" (random), a local .safetensors file in timm's key layout,
-            or a folder that holds one as model.safetensors, a model folder also.
+            a folder that holds one as model.safetensors (a model folder also), or the name of a model that ships.
         stage: which of the network's feature levels is used (0 is the finest); None is its last.
         pool: "avg" keeps content (one vector a frame), "grid" also keeps where things are, as the paper's fc6 does.
         grid: cells on a side that `pool: grid` keeps.
@@ -199,7 +204,11 @@ def _create_backbone(config: EncoderConfig) -> Any:
         close = timm.list_models(f"*{config.name}*")[:5]
         hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models() for the names."
         raise LrcnError(f"encoder.name is {config.name!r}, which timm does not know: {hint}")
-    backbone = _with_weights(config)
+    backbone = (
+        _pretrained(config.name)
+        if config.weights == "timm"
+        else timm.create_model(config.name, pretrained=False, num_classes=0, global_pool="")
+    )
     if config.stage is not None:
         levels = len(backbone.feature_info)
         if not 0 <= config.stage < levels:
@@ -207,23 +216,43 @@ def _create_backbone(config: EncoderConfig) -> Any:
                 f"encoder.stage is {config.stage}: {config.name} has feature levels 0 to {levels - 1}; choose one."
             )
         backbone.prune_intermediate_layers([config.stage], prune_norm=True, prune_head=True)
+    if config.weights not in ("timm", "none"):
+        load_backbone(backbone, config.weights)
     return backbone
 
 
-def _with_weights(config: EncoderConfig) -> Any:
-    if config.weights != "timm":
-        backbone = timm.create_model(config.name, pretrained=False, num_classes=0, global_pool="")
-        if config.weights != "none":
-            load_backbone(backbone, config.weights)
-        return backbone
+def _pretrained(name: str) -> Any:
     try:
-        backbone = timm.create_model(config.name, pretrained=True, num_classes=0, global_pool="")
+        if not pretrained_within_reach(name):
+            raise ConnectionError
+        return timm.create_model(name, pretrained=True, num_classes=0, global_pool="")
     except Exception as error:  # timm passes on whatever its hub client raises
         raise LrcnError(
-            f"The pretrained weights of {config.name} could not be fetched from timm's hub ({type(error).__name__}); "
+            f"The pretrained weights of {name} could not be fetched from timm's hub ({type(error).__name__}); "
             "give a local file with encoder.weights, or 'none' to start from random weights."
         ) from error
-    return backbone
+
+
+def pretrained_within_reach(name: str) -> bool:
+    """Whether timm's weights of a network are on this machine already, or the hub that has them answers.
+
+    Asked first because the hub's client tries for more than a minute before it gives up.
+    """
+    repository = getattr(timm.models.get_pretrained_cfg(name), "hf_hub_id", None)
+    kept = (try_to_load_from_cache(repository, file) for file in ("model.safetensors", "pytorch_model.bin"))
+    if repository and any(isinstance(path, str) for path in kept):
+        return True
+    if constants.HF_HUB_OFFLINE:
+        return False
+    hub = urlsplit(constants.ENDPOINT)
+    if getproxies().get(hub.scheme):
+        # Whether a proxy reaches it is only known by trying.
+        return True
+    try:
+        with socket.create_connection((hub.hostname, hub.port or 443), timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def load_backbone(backbone: nn.Module, weights: str | Path) -> None:
@@ -233,6 +262,9 @@ def load_backbone(backbone: nn.Module, weights: str | Path) -> None:
         LrcnError: the file is missing, is not safetensors, or holds another network's weights.
     """
     path = Path(weights).expanduser()
+    shipped = Path(str(files("lrcn") / "zoo" / str(weights)))
+    if not path.exists() and shipped.is_dir():
+        path = shipped
     path = path / "model.safetensors" if path.is_dir() else path
     if not path.is_file():
         raise LrcnError(

@@ -128,8 +128,14 @@ class FrameReading(nn.Module):
         if read == "correlation":
             # How the picture moves varies slowly over it: a few cells on a side say it all.
             channels, side = _CORRELATION_CHANNELS, min(side, _CORRELATION_CELLS)
-            layers = [nn.Conv2d((2 * self.config.reach + 1) ** 2, channels, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(side)]
-        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * side**2, self.config.features), nn.ReLU())
+            layers = [
+                nn.Conv2d((2 * self.config.reach + 1) ** 2, channels, 1),
+                nn.ReLU(),
+                nn.AdaptiveAvgPool2d(side),
+            ]
+        return nn.Sequential(
+            *layers, nn.Flatten(), nn.Linear(channels * side**2, self.config.features), nn.ReLU()
+        )
 
 
 _CORRELATION_CHANNELS = 32

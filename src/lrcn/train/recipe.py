@@ -13,6 +13,7 @@ from lrcn.data.moves import MoveStyle
 from lrcn.data.sampling import Sampling
 from lrcn.data.transforms import Augment, Preprocess
 from lrcn.errors import LrcnError
+from lrcn.models.cnn import EncoderConfig, pretrained_within_reach
 from lrcn.models.recognizer import RecognizerConfig
 from lrcn.train.loop import LoopConfig
 
@@ -190,8 +191,22 @@ def recipe_for_source(
         sentences.append(
             "No GPU is here: the CNN stays as it is and runs once per clip; its features are kept."
         )
+    if not _names_weights(changes or {}) and not pretrained_within_reach(EncoderConfig().name):
+        values = merge(values, {"model": {"encoder": {"weights": OFFLINE_WEIGHTS}}})
+        sentences.append(
+            f"timm's hub is out of reach, so the CNN is that of {OFFLINE_WEIGHTS}, which ships "
+            "(--model.encoder.weights FILE takes another)."
+        )
     return from_values(Recipe, merge(values, changes or {})), sentences
 
+
+def _names_weights(changes: Mapping[str, Any]) -> bool:
+    encoder = changes.get("model", {}).get("encoder", {})
+    return bool({"weights", "name", "stage"} & set(encoder))
+
+
+OFFLINE_WEIGHTS = "camera-moves"
+"""A model that ships, whose CNN is a start where no hub can be reached."""
 
 DEFAULT_MODEL: dict[str, Any] = {
     "encoder": {"pool": "grid", "stage": 2, "grid": 14, "squeeze": 32},
