@@ -217,7 +217,7 @@ def test_items_are_pure_functions_of_seed_index_and_view(photos):
     for draw in reversed(draws):
         item = second[draw]
         assert (item["frames"] == one[draw]["frames"]).all() and (item["label"] == one[draw]["label"]).all()
-        assert item["index"] == draw[0] and item["label"][0] == second.label(draw[0])
+        assert item["index"] == draw[0] and item["label"][0] == second.label(*draw)
     assert (one[4, 0]["frames"] != one[4, 1]["frames"]).any()
     other = MovesDataset(photos, style, length=20, seed=4).item(4, 0)
     assert (other["frames"] != one[4, 0]["frames"]).any()
@@ -334,3 +334,17 @@ def test_a_length_below_one_is_refused(photos):
     for length in (0, -1):
         with pytest.raises(LrcnError, match=f"length is {length}"):
             MovesDataset(photos, SMALL, length=length)
+
+
+@pytest.mark.parametrize("label", range(len(MOVES)))
+def test_the_middle_frame_is_tilted_alike_whatever_the_move(label: int) -> None:
+    style = MoveStyle(tilt=30.0, shake=0.0)
+    angles = []
+    for seed in range(200):
+        poses = draw_path(style, label, np.random.default_rng(seed)).poses
+        middle = poses[len(poses) // 2]
+        angles.append(np.degrees(np.arctan2(middle[1, 0], middle[0, 0])))
+    assert np.abs(angles).max() <= 30.0
+    assert np.mean(angles) == pytest.approx(0.0, abs=4.0)
+    # Uniform over -30..30: a standard deviation of 17.3 degrees.
+    assert np.std(angles) == pytest.approx(17.3, abs=2.5)

@@ -53,6 +53,8 @@ class MoveStyle:
         zoom: speed of zooms, in natural logarithm of scale per second.
         roll: speed of rolls, in degrees per second.
         view: how much of the photo's shorter side the middle frame shows.
+        tilt: largest tilt of the camera in the middle of a clip, either way, in degrees, whatever the move, since a
+            tilted horizon alone hints at a roll; 0 starts every clip level.
         easing: how far the speed may swing about its mean within a move (0 constant, below 1 so that it never stops).
         cross: the largest share of a second, parasitic move beside the named one.
         shake: hand shake, as a share of the frame (standard deviation; rolls and zooms shake in proportion).
@@ -69,6 +71,7 @@ class MoveStyle:
     zoom: tuple[float, float] = (0.08, 0.6)
     roll: tuple[float, float] = (6.0, 45.0)
     view: tuple[float, float] = (0.4, 0.6)
+    tilt: float = 0.0
     easing: float = 0.6
     cross: float = 0.2
     shake: float = 0.003
@@ -86,6 +89,8 @@ class MoveStyle:
             raise LrcnError(f"moves.rate is {self.rate}: give frames per second above 0.")
         if not self.shake >= 0:
             raise LrcnError(f"moves.shake is {self.shake}: give 0 or more.")
+        if not 0 <= self.tilt <= 90:
+            raise LrcnError(f"moves.tilt is {self.tilt}: give degrees from 0 to 90.")
         for name in ("pan", "zoom", "roll", "view"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
@@ -126,7 +131,8 @@ def draw_path(style: MoveStyle, label: int, rng: np.random.Generator) -> Path:
     for step in range(steps):
         pose = pose @ _similarity(motion[step])
         poses.append(pose @ _similarity(shake[step + 1]))
-    return Path(np.stack(poses)[:, :2], np.concatenate([labels[:1], labels]))
+    levelled = _tilted(np.stack(poses), style, rng)
+    return Path(levelled[:, :2], np.concatenate([labels[:1], labels]))
 
 
 def render(
@@ -280,6 +286,16 @@ def _shake(style: MoveStyle, frames: int, rng: np.random.Generator) -> Floats:
         noise[t] = 0.7 * noise[t - 1] + np.sqrt(1 - 0.7**2) * noise[t]
     shaken: Floats = noise * style.shake * rng.random() * np.array([1.0, 1.0, 0.7, 0.7])
     return shaken
+
+
+def _tilted(poses: Floats, style: MoveStyle, rng: np.random.Generator) -> Floats:
+    """The path turned as a whole, so that its middle frame is held at a random tilt."""
+    if style.tilt == 0:
+        return poses
+    middle = poses[len(poses) // 2]
+    turn = np.radians(rng.uniform(-style.tilt, style.tilt)) - np.arctan2(middle[1, 0], middle[0, 0])
+    turned: Floats = _similarity(np.array([0.0, 0.0, 0.0, turn])) @ poses
+    return turned
 
 
 def _similarity(motion: Floats) -> Floats:

@@ -163,17 +163,24 @@ def _split_of(recipe: Recipe, rows: list[Row], train: list[int], dev: list[int],
 
 
 def _moves_split(data: MovesData) -> Split:
-    train_photos = _photos(data.photos, data.train)
+    train_photos = listed_photos(data.photos, data.train)
     stills = [row.path for source in data.clips for row in read_rows(source, lambda _: None)]
     train = MovesDataset(train_photos + stills, data.style, length=data.length, seed=data.seed)
     dev = None
     if data.dev:
         style = data.dev_style or plain(data.style)
-        dev = MovesDataset(_photos(data.photos, data.dev), style, length=data.dev_length, seed=data.seed + 1)
+        dev = MovesDataset(
+            listed_photos(data.photos, data.dev), style, length=data.dev_length, seed=data.seed + 1
+        )
     return Split(list(MovesDataset.labels), train, dev)
 
 
-def _photos(folder: str, names: str) -> list[str]:
+def listed_photos(folder: str, names: str) -> list[str]:
+    """Paths of the photos a text file names, one a line, in a folder; of all its photos where `names` is empty.
+
+    Raises:
+        LrcnError: the list cannot be read.
+    """
     if not names:
         return list_media([folder], ("image",))
     try:
