@@ -20,6 +20,7 @@ from typing import NamedTuple
 from lrcn.cli.call import Call
 from lrcn.cli.status import plain, release_stdout, say
 from lrcn.errors import LrcnError
+from lrcn.memory import keep_freed_memory
 
 
 class Verb(NamedTuple):
@@ -79,6 +80,7 @@ def _run(arguments: list[str], debug: bool) -> int:
         if name in VERBS:
             module, _, function = VERBS[name].place.partition(":")
             call = Call(name, VERBS[name].does, arguments[words:], debug=debug)
+            keep_freed_memory()
             code: int = getattr(import_module(f"lrcn.cli.{module}"), function)(call)
             return code
     first = arguments[0] if arguments else ""
