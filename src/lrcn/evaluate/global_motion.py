@@ -22,17 +22,7 @@ from lrcn.errors import LrcnError
 Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
-LABELS = (
-    "static",
-    "pan left",
-    "pan right",
-    "tilt up",
-    "tilt down",
-    "zoom in",
-    "zoom out",
-    "roll clockwise",
-    "roll anticlockwise",
-)
+LABELS = MOVES
 
 GRID = 4  # cells per side of the grid on which features are spread and counted
 PER_CELL = 30  # features kept in one cell, so that one busy corner cannot outvote the frame
@@ -163,7 +153,8 @@ def track(source: str | Path | int | Image, rate: float = 10.0, size: int = 240)
     Raises:
         LrcnError: The source cannot be read, or it has fewer than two frames at that rate.
     """
-    from lrcn.data.video import Resize, open_video
+    from lrcn.data.moves import MOVES
+from lrcn.data.video import Resize, open_video
 
     with open_video(source, resize=Resize(size, "short")) as video:
         return track_frames(video.frames(rate=rate), rate)

@@ -61,7 +61,7 @@ def _all_variants(
 
 def table(rows: list[dict[str, Any]]) -> str:
     """A Markdown table of a study's rows."""
-    head = "| variant | clip accuracy | over folds | mean over classes | middle frame alone | frames shuffled |\n"
+    head = "| variant | clip accuracy | over folds | mean over classes | at the middle frame | frames shuffled |\n"
     lines = [
         f"| {row['variant']} | {_share(row, 'accuracy')} | ± {row['fold_spread']:.1%} | "
         f"{_share(row, 'mean_class_accuracy')} | {_share(row, 'middle_frame_accuracy')} | {_share(row, 'shuffled')} |"
@@ -124,7 +124,7 @@ def _line(row: dict[str, Any]) -> str:
     shuffled = f", frames shuffled {row['shuffled']:.1%}" if "shuffled" in row else ""
     return (
         f"{row['variant']}: {_share(row, 'accuracy')} (seeds), ± {row['fold_spread']:.1%} (folds), "
-        f"middle frame alone {row['middle_frame_accuracy']:.1%}{shuffled}"
+        f"at the middle frame {row['middle_frame_accuracy']:.1%}{shuffled}"
     )
 
 
