@@ -9,7 +9,9 @@ from lrcn import memory
 
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: pytest.fail("the allocator of another system was touched"))
+    monkeypatch.setattr(
+        memory.ctypes, "CDLL", lambda _: pytest.fail("the allocator of another system was touched")
+    )
     memory.keep_freed_memory()
 
 

@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lrcn.data.moves import MOVES
+from lrcn.data.video import Resize, open_video
 from lrcn.errors import LrcnError
 
 Floats = NDArray[np.float64]
@@ -153,9 +155,6 @@ def track(source: str | Path | int | Image, rate: float = 10.0, size: int = 240)
     Raises:
         LrcnError: The source cannot be read, or it has fewer than two frames at that rate.
     """
-    from lrcn.data.moves import MOVES
-from lrcn.data.video import Resize, open_video
-
     with open_video(source, resize=Resize(size, "short")) as video:
         return track_frames(video.frames(rate=rate), rate)
 
