@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lrcn.errors import LrcnError
+from lrcn.models import cnn
 from lrcn.models.cnn import EncoderConfig, FrameEncoder, learning_parameters, load_backbone
 
 NETWORKS = [
@@ -307,3 +308,40 @@ def test_real_weights_load_and_tell_pictures_apart(shared_backbones, name):
         and features.isfinite().all()
         and (features[0] - features[1]).abs().max() > 0.01
     )
+
+
+# Where pretrained weights come from when there is no network
+
+
+def unreachable(*_args, **_options):
+    raise OSError("no network")
+
+
+def test_weights_on_this_machine_are_within_reach_without_a_network(monkeypatch):
+    monkeypatch.setattr(cnn.socket, "create_connection", unreachable)
+    monkeypatch.setattr(cnn, "try_to_load_from_cache", lambda _repository, file: f"/kept/{file}")
+    assert cnn.pretrained_within_reach("tf_efficientnet_lite0")
+
+
+def test_weights_are_out_of_reach_without_a_network_and_that_is_said_at_once(monkeypatch):
+    monkeypatch.setattr(cnn.socket, "create_connection", unreachable)
+    monkeypatch.setattr(cnn, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(cnn, "getproxies", dict)
+    assert not cnn.pretrained_within_reach("tf_efficientnet_lite0")
+    with pytest.raises(LrcnError, match=r"could not be fetched from timm's hub .* give a local file"):
+        FrameEncoder(EncoderConfig(weights="timm"))
+
+
+def test_a_proxy_is_given_a_try(monkeypatch):
+    monkeypatch.setattr(cnn.socket, "create_connection", unreachable)
+    monkeypatch.setattr(cnn, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(cnn.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(cnn, "getproxies", lambda: {"https": "http://127.0.0.1:9"})
+    assert cnn.pretrained_within_reach("tf_efficientnet_lite0")
+
+
+def test_the_name_of_a_shipped_model_is_a_source_of_weights():
+    encoder = FrameEncoder(EncoderConfig(weights="camera-moves", stage=2, pool="grid", grid=14))
+    random = FrameEncoder(EncoderConfig(weights="none", stage=2, pool="grid", grid=14))
+    one, other = (net.backbone.state_dict()["conv_stem.weight"] for net in (encoder, random))
+    assert not torch.equal(one, other)

@@ -204,7 +204,7 @@ def _create_backbone(config: EncoderConfig) -> Any:
         close = timm.list_models(f"*{config.name}*")[:5]
         hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models() for the names."
         raise LrcnError(f"encoder.name is {config.name!r}, which timm does not know: {hint}")
-    backbone = (
+    backbone: Any = (
         _pretrained(config.name)
         if config.weights == "timm"
         else timm.create_model(config.name, pretrained=False, num_classes=0, global_pool="")
@@ -239,8 +239,8 @@ def pretrained_within_reach(name: str) -> bool:
     Asked first because the hub's client tries for more than a minute before it gives up.
     """
     repository = getattr(timm.models.get_pretrained_cfg(name), "hf_hub_id", None)
-    kept = (try_to_load_from_cache(repository, file) for file in ("model.safetensors", "pytorch_model.bin"))
-    if repository and any(isinstance(path, str) for path in kept):
+    kept_as = ("model.safetensors", "pytorch_model.bin")
+    if repository and any(isinstance(try_to_load_from_cache(repository, file), str) for file in kept_as):
         return True
     if constants.HF_HUB_OFFLINE:
         return False
