@@ -17,6 +17,5 @@ def demo(call: Call) -> int:
 
     from lrcn.demo import demo
 
-    report = demo(args.out, lambda line: print(line, flush=True), device=args.device)
-    print(f"The report: {report.resolve()}")
+    demo(args.out, lambda line: print(line, flush=True), device=args.device)
     return 0
