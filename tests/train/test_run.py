@@ -1,7 +1,6 @@
 """From a folder of clips to a model folder; killed by the system at any point, it goes on to the same weights."""
 
 import json
-import logging
 import signal
 
 import pytest
@@ -171,7 +170,7 @@ def test_killed_by_the_system_a_run_goes_on_to_the_same_weights(trained, folder,
         assert steps[0] == steps[1]
 
 
-def test_clips_that_cannot_be_read_do_not_stop_training(folder, tmp_path, caplog):
+def test_clips_that_cannot_be_read_do_not_stop_training(folder, tmp_path):
     rows, _ = import_data("folder", folder)
     (tmp_path / "clips" / "left").mkdir(parents=True)
     (tmp_path / "clips" / "left" / "broken.mp4").write_text("no video")
@@ -183,10 +182,10 @@ def test_clips_that_cannot_be_read_do_not_stop_training(folder, tmp_path, caplog
         tiny_recipe(tmp_path / "clips"),
         {"data": {"shares": {"train": 1.0, "dev": 0, "test": 0}}, "tune": None},
     )
-    with caplog.at_level(logging.WARNING, "lrcn"):
-        result = train(recipe, tmp_path / "out", silent)
+    told = []
+    result = train(recipe, tmp_path / "out", told.append)
     assert result.metrics == {} and (tmp_path / "out" / "model" / "model.safetensors").exists()
-    assert sum("broken.mp4" in record.getMessage() for record in caplog.records) >= 1
+    assert sum("broken.mp4" in line for line in told) == 1
     assert not (tmp_path / "out" / "confusion.png").exists()
 
 

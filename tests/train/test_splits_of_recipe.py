@@ -17,7 +17,7 @@ from lrcn.errors import LrcnError
 from lrcn.models.cnn import FrameEncoder
 from lrcn.train import splits
 from lrcn.train.recipe import DataConfig, MovesData, Recipe, StudyConfig, changed
-from lrcn.train.splits import Chosen, cached, fold_splits, read_rows, single_split
+from lrcn.train.splits import Chosen, cached, fold_splits, read_rows, single_split, usable_rows
 
 
 def silent(_):
@@ -27,6 +27,12 @@ def silent(_):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return class_folders(tmp_path_factory.mktemp("squares") / "clips")
+
+
+@pytest.fixture(autouse=True)
+def names_only(monkeypatch):
+    """How clips are divided does not depend on what is in the files, which here are only names."""
+    monkeypatch.setattr(splits, "usable_rows", lambda rows, _report: rows)
 
 
 def manifest(tmp_path, count=12, **columns):
@@ -230,3 +236,18 @@ def test_features_are_computed_once_and_shared_by_what_is_learned_from_scratch(f
         next(other.backbone.parameters()).add_(1)
     assert cached(split, other, tmp_path, 1).train.key(0, 0) != found.train.key(0, 0)
     assert splits.cached(replace(split, dev=None, test=None), encoder, tmp_path, 1).dev is None
+
+
+def test_clips_that_cannot_be_opened_are_left_out_and_named(folder, tmp_path):
+    good = read_rows(folder, silent)
+    (tmp_path / "broken.mp4").write_text("no video")
+    (tmp_path / "empty.mp4").touch()
+    bad = [Row(str(tmp_path / name), "left") for name in ("broken.mp4", "empty.mp4")]
+    told = []
+    assert usable_rows([*good, *bad, Row(good[0].path, "alone")], told.append) == [
+        *good,
+        Row(good[0].path, "alone"),
+    ]
+    assert sum(line.startswith("Left out: ") for line in told) == 2
+    assert all(any(row.path in line for line in told) for row in bad)
+    assert any("single clip" in line and "alone" in line for line in told)

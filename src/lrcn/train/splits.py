@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from lrcn.data.cache import FeatureCache
+from lrcn.data.check import check_manifest
 from lrcn.data.datasets import ClipDataset, ClipSource, Item
 from lrcn.data.importers import import_data
 from lrcn.data.manifest import Row, labels_of, read_manifest
@@ -81,11 +82,37 @@ def read_rows(source: str | Path, report: Report) -> list[Row]:
     return [row for row in rows if row.label is not None]
 
 
+def usable_rows(rows: list[Row], report: Report) -> list[Row]:
+    """The rows whose clips can be opened; what else would spoil training or its numbers is told.
+
+    Files are opened, not decoded: `lrcn data check` looks at every frame.
+    """
+    found = check_manifest(rows, decode=False)
+    bad = {problem.path: problem.reason for problem in (*found.unreadable, *found.empty)}
+    for path, reason in list(bad.items())[:_TOLD]:
+        report(f"Left out: {reason if path in reason else f'{path}: {reason}'}")
+    if len(bad) > _TOLD:
+        report(f"Left out: {len(bad) - _TOLD} more; `lrcn data check` lists them.")
+    if found.duplicates:
+        report(
+            f"{len(found.duplicates)} clips stand here more than once, byte for byte; `lrcn data check` names them."
+        )
+    if found.single:
+        report(
+            f"Classes of a single clip, which cannot be both learnt and tested: {', '.join(found.single)}."
+        )
+    return [row for row in rows if row.path not in bad]
+
+
+_TOLD = 5
+"""Clips left out that are named one by one."""
+
+
 def single_split(recipe: Recipe, report: Report) -> Split:
     """The recipe's own division into train, dev and test."""
     if recipe.data.moves is not None:
         return _moves_split(recipe.data.moves)
-    rows = read_rows(recipe.data.source, report)
+    rows = usable_rows(read_rows(recipe.data.source, report), report)
     if recipe.data.resplit or {row.split for row in rows} <= {None, "train"}:
         rows, sentence = split_rows(rows, recipe.data.shares, recipe.data.seed)
         report(sentence)
