@@ -20,8 +20,8 @@ from lrcn.data.video import Resize, open_video
 from lrcn.errors import LrcnError
 from lrcn.palette import palette, text_colour
 from lrcn.predict import Recognition, Source
+from lrcn.text import clock, one_line
 from lrcn.visualize import hold
-from lrcn.writers import clock, one_line
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream

@@ -39,7 +39,7 @@ from lrcn.report import (
     tiles,
     unrolled,
 )
-from lrcn.writers import clock
+from lrcn.text import clock
 
 if TYPE_CHECKING:
     from lrcn.models.folder import Loaded

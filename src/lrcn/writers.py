@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from lrcn.errors import LrcnError
 from lrcn.files import whole_file, write_whole
 from lrcn.predict import Failure, Recognition, Source
+from lrcn.text import clock, one_line
 from lrcn.visualize import palette
 
 Result = Recognition | Failure
@@ -251,13 +252,6 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def one_line(text: str) -> str:
-    """Text on one line, without characters that steer a terminal."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split())
-    )
-
-
 def _print_recognition(say: Callable[..., None], recognition: Recognition, *, bars: bool) -> None:
     from rich.text import Text
 
@@ -295,12 +289,3 @@ def _defused(text: str) -> str:
 def _code(milliseconds: int, point: str) -> str:
     seconds, milliseconds = divmod(milliseconds, 1000)
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{point}{milliseconds:03d}"
-
-
-def clock(seconds: float, *, tenths: bool) -> str:
-    """Seconds as m:ss or h:mm:ss, with tenths if asked."""
-    tens = round(seconds * 10)
-    whole = f"{tens // 600}:{tens // 10 % 60:02d}"
-    if tens >= 36000:
-        whole = f"{tens // 36000}:{tens // 600 % 60:02d}:{tens // 10 % 60:02d}"
-    return f"{whole}.{tens % 10}" if tenths else whole

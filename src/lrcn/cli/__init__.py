@@ -18,9 +18,10 @@ from importlib import import_module
 from typing import NamedTuple
 
 from lrcn.cli.call import Call
-from lrcn.cli.status import plain, release_stdout, say
+from lrcn.cli.status import release_stdout, say
 from lrcn.errors import LrcnError
 from lrcn.memory import keep_freed_memory
+from lrcn.text import one_line
 
 
 class Verb(NamedTuple):
@@ -136,7 +137,7 @@ def _told(error: BaseException) -> int:
         sentence = f"this is a bug in lrcn ({what}); run again with --debug and report what it shows."
         code = 2
     with suppress(OSError):
-        say(f"lrcn: {plain(sentence)}")
+        say(f"lrcn: {one_line(sentence)}")
     if isinstance(error, OSError):
         release_stdout()
     return code

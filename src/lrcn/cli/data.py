@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrcn.cli.call import JSON_OR_TABLE, Call, existing, folder_to_write, rate, share, whole
-from lrcn.cli.status import Status, plain
+from lrcn.cli.status import Status
 from lrcn.errors import LrcnError
+from lrcn.text import one_line
 
 if TYPE_CHECKING:
     from lrcn.data.manifest import Row
@@ -186,5 +187,5 @@ def _fill(
             clips.item(index, 0)
         except VideoError as error:
             failed += 1
-            status.say(f"lrcn: {plain(str(error))}")
+            status.say(f"lrcn: {one_line(str(error))}")
     return failed

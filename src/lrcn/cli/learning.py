@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from lrcn.cli.call import JSON_OR_TABLE, Call, existing, folder_to_write
 from lrcn.cli.data import rows_of
-from lrcn.cli.status import Status, plain, say
+from lrcn.cli.status import Status, say
 from lrcn.config import dotted_changes
 from lrcn.errors import LrcnError
+from lrcn.text import one_line
 
 if TYPE_CHECKING:
     from lrcn.data.manifest import Row
@@ -106,7 +107,7 @@ def evaluate(call: Call) -> int:
             loaded,
             rows,
             progress=lambda done, total: status.show("evaluating", done, total),
-            report=lambda sentence: status.say(f"lrcn: {plain(sentence)}"),
+            report=lambda sentence: status.say(f"lrcn: {one_line(sentence)}"),
         )
     if args.out is not None:
         _write_numbers(metrics, args.out)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from lrcn.cli.call import Call, folder_to_write, seconds, share
-from lrcn.cli.status import Status, plain
+from lrcn.cli.status import Status
 from lrcn.data.media import is_camera, is_url, list_media
 from lrcn.errors import LrcnError
+from lrcn.text import one_line
 
 if TYPE_CHECKING:
     from lrcn.predict import Recognition
@@ -169,7 +170,7 @@ class _Run:
         from lrcn.writers import output_path, save_annotated
 
         if recognition.warning is not None:
-            self.status.say(f"lrcn: {plain(_naming(source, recognition.warning))}")
+            self.status.say(f"lrcn: {one_line(_naming(source, recognition.warning))}")
         if self.args.save is None:
             return
         path = output_path(self.args.save, source, ".mp4", several=several, taken=self._taken)
@@ -188,7 +189,7 @@ class _Run:
         sentence = sentence or (
             str(error) if isinstance(error, LrcnError) else f"{type(error).__name__}: {error}"
         )
-        self.status.say(f"lrcn: {plain(_naming(source, sentence))}")
+        self.status.say(f"lrcn: {one_line(_naming(source, sentence))}")
         if self.debug:
             traceback.print_exception(error)
 

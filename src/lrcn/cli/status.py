@@ -7,17 +7,11 @@ import time
 from types import TracebackType
 from typing import Self
 
+from lrcn.text import one_line
+
 _REDRAW_SECONDS = 0.1
 _LOG_SECONDS = 15.0
 _BAR = 24
-
-
-def plain(text: str) -> str:
-    """Text on one line, without characters that steer a terminal."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
-        for c in " ".join(text.split())
-    )
 
 
 def say(text: str) -> None:
@@ -99,7 +93,7 @@ class Status:
 
 
 def _line(what: str, share: float | None, seconds: float, *, bar: bool) -> str:
-    parts = [plain(what)]
+    parts = [one_line(what)]
     if share is not None:
         if bar:
             full = round(_BAR * share)

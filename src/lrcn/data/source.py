@@ -3,6 +3,7 @@
 import importlib
 import time
 import warnings
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class VideoInfo:
     rotation: int = 0
 
 
-class Source:
+class Source(ABC):
     """Frames in the order they are shown, as tokens that become pictures only when somebody wants them.
 
     Times are seconds since the first frame, strictly ascending.
@@ -69,19 +70,19 @@ class Source:
     live: bool = False
     warning: str | None = None
 
+    @abstractmethod
     def frames(self, start: float) -> Generator[tuple[Any, float], None, None]:
         """Yields (token, time) from the frame shown at `start`, or from any earlier one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def picture(self, token: Any, resize: Resize | None) -> Picture:
         """The picture of a token, a new array uint8 (H,W,3)."""
-        raise NotImplementedError
 
     def runs(self, times: Sequence[float]) -> list[slice]:
         """Splits ascending times where starting anew (`frames(time)`) costs less than reading on."""
         return [slice(0, len(times))]
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most sources hold nothing
         """Lets go of files and devices."""
 
 

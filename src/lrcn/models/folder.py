@@ -8,7 +8,8 @@ README.md           the model card
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -161,14 +162,8 @@ def _read_labels(path: Path) -> list[str]:
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    try:
+    with _readable(path, "safetensors"):
         tensors: dict[str, torch.Tensor] = load_file(path)
-    except FileNotFoundError:
-        raise LrcnError(
-            f"{path.parent} is no complete model folder: {path.name} is missing; copy it there."
-        ) from None
-    except (OSError, SafetensorError) as error:
-        raise LrcnError(f"{path} cannot be read as safetensors ({error}); copy it again.") from error
     return tensors
 
 
@@ -215,14 +210,21 @@ def _refuse_unknown(config: dict[str, Any], folder: Path) -> None:
 
 
 def _read_json(path: Path, kind: type) -> Any:
-    try:
+    with _readable(path, "JSON"):
         value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, kind):
+        raise LrcnError(f"{path} holds no JSON {'object' if kind is dict else 'list'}; copy it again.")
+    return value
+
+
+@contextmanager
+def _readable(path: Path, form: str) -> Iterator[None]:
+    """Turns what reading a piece of a model folder raises into one sentence."""
+    try:
+        yield
     except FileNotFoundError:
         raise LrcnError(
             f"{path.parent} is no complete model folder: {path.name} is missing; copy it there."
         ) from None
-    except (OSError, ValueError) as error:
-        raise LrcnError(f"{path} cannot be read as JSON ({error}); copy it again.") from error
-    if not isinstance(value, kind):
-        raise LrcnError(f"{path} holds no JSON {'object' if kind is dict else 'list'}; copy it again.")
-    return value
+    except (OSError, ValueError, SafetensorError) as error:
+        raise LrcnError(f"{path} cannot be read as {form} ({error}); copy it again.") from error
