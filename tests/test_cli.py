@@ -1,5 +1,6 @@
 """The command line: help without torch, every verb, exit codes, and what bad input gets."""
 
+import contextlib
 import csv
 import io
 import json
@@ -399,6 +400,16 @@ def test_an_annotated_video_that_cannot_be_written_fails_its_input_alone(say, wo
     assert visible(work / "annotated") == ["a.mp4", "b.mp4"]
 
 
+def all_that_was_drawn(terminal):
+    """A terminal hands over what was written in pieces, and raises once there is no more and nobody writes."""
+    pieces = []
+    with contextlib.suppress(OSError):
+        while piece := os.read(terminal, 65536):
+            pieces.append(piece)
+    os.close(terminal)
+    return b"".join(pieces).decode()
+
+
 def test_progress_goes_to_a_terminal_and_never_into_the_results(say, work, monkeypatch):
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
@@ -406,8 +417,7 @@ def test_progress_goes_to_a_terminal_and_never_into_the_results(say, work, monke
         monkeypatch.setattr("sys.stderr", terminal)
         monkeypatch.setattr("lrcn.cli.status._REDRAW_SECONDS", 0.0)
         code, out, _ = say("recognize", "a.mp4", "--model", "model", "--format", "jsonl")
-    drawn = os.read(ours, 65536).decode()
-    os.close(ours)
+    drawn = all_that_was_drawn(ours)
     assert (code, json.loads(out)["path"]) == (0, "a.mp4")
     assert re.search(r"recognizing a\.mp4  ━+┄+  \d+%", drawn)
     assert drawn.endswith("\r\x1b[2K")
