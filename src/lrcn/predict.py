@@ -18,14 +18,20 @@ from lrcn.errors import LrcnError
 from lrcn.segments import Segment, segments
 
 if TYPE_CHECKING:
+    from lrcn.data.prepare import Carry, Preparation
     from lrcn.data.sampling import Sampling
     from lrcn.models.folder import Loaded
+    from lrcn.models.fusion import Fused
     from lrcn.models.recognizer import Recognizer
     from lrcn.models.recurrent import State
 
 Source = str | Path | int | NDArray[np.uint8]
 Progress = Callable[[float, float | None], None]
+MAX_WHOLE = 4096
+"""Frames of a clip that a model reads at once where it needs the whole of it."""
+
 _Frame = tuple[NDArray[np.uint8], float]
+"""A picture uint8, (H,W,3) as the reader gives it or (3,H,W) as the network reads it, and its time in seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +114,7 @@ class Failure:
 
 
 def recognize(
-    loaded: Loaded,
+    loaded: Loaded | Fused,
     source: Source,
     *,
     start: float = 0.0,
@@ -125,10 +131,11 @@ def recognize(
     holds one chunk whatever the length; only 4 K bytes per frame are kept. A model whose sampling has a
     `stride` reads as it was evaluated instead: in overlapping windows, each from a fresh state, and a
     frame's probabilities are the mean over the windows that hold it. Clip-level probabilities are the mean
-    of the softmax over all steps.
+    of the softmax over all steps, or what else the model's head makes of them, and over all windows. A model
+    that reads the future, or whose head needs all steps, reads a clip of up to `MAX_WHOLE` frames at once.
 
     Args:
-        loaded: a model with the preprocessing and sampling stored beside it; it is put in evaluation mode.
+        loaded: a model with the preprocessing and sampling stored beside it, put in evaluation mode; or a fused one.
         source: a file, a folder of numbered frames, a URL, a camera number, or frames (T, H, W, 3) uint8.
         start: seconds into the video to begin at.
         end: seconds to stop at; None for the end of the video.
@@ -139,20 +146,36 @@ def recognize(
         progress: called with (seconds read so far, seconds in all or None) as the video is read.
 
     Raises:
-        LrcnError: the video cannot be read, holds no frames in this range, or the model gives scores that are
-            not numbers.
+        LrcnError: the video cannot be read, holds no frames in this range or too many for a model that reads
+            all at once, or the model gives scores that are not numbers.
     """
+    # Here, as a list of inputs can be looked at without a network.
+    from lrcn.models.fusion import Fused
+
+    if isinstance(loaded, Fused):
+        from lrcn.predict_fused import recognize_fused
+
+        read: dict[str, Any] = {"start": start, "end": end, "chunk": chunk, "progress": progress}
+        cut: dict[str, Any] = {"smoothing": smoothing, "min_duration": min_duration, "threshold": threshold}
+        return recognize_fused(loaded, source, **read, **cut)
     path = source_name(source)
     loaded.model.eval()
     sampling = loaded.sampling
-    with open_video(source, resize=loaded.preprocess.resize) as reader:
+    preparation = loaded.preprocess.preparation()
+    with open_video(source, resize=preparation.resize) as reader:
         duration, rate = reader.info.duration, sampling.rate or reader.info.rate
         stop = duration if end is None else end
-        frames = _watched(_sampled(reader, sampling, start, end, path), stop, progress)
-        if sampling.stride is None:
-            scores = _in_one_pass(loaded.model, frames, chunk)
+        if sampling.spread == "uniform":
+            frames = _watched(_spread(reader, preparation, sampling, start, stop, path), stop, progress)
         else:
+            shown = _watched(reader.frames(rate=sampling.rate, start=start, end=end), stop, progress)
+            frames = _prepared(shown, preparation, chunk)
+        if sampling.stride is not None:
             scores = _in_windows(loaded.model, frames, sampling)
+        elif loaded.model.needs_whole_clip:
+            scores = _at_once(loaded.model, frames, path)
+        else:
+            scores = _in_one_pass(loaded.model, frames, chunk)
         warning = reader.warning
     _check(scores, path, start, end)
     if sampling.spread == "uniform":
@@ -187,7 +210,7 @@ def recognize(
 
 
 def recognize_many(
-    loaded: Loaded,
+    loaded: Loaded | Fused,
     inputs: Iterable[Source],
     on_error: Callable[[Failure], None] | None = None,
     **options: Any,
@@ -230,21 +253,33 @@ def _failure(path: str, error: Exception) -> Failure:
     return Failure(path, sentence, error)
 
 
-def _sampled(
-    reader: VideoReader, sampling: Sampling, start: float, end: float | None, path: str
+def _spread(
+    reader: VideoReader,
+    preparation: Preparation,
+    sampling: Sampling,
+    start: float,
+    end: float | None,
+    path: str,
 ) -> Iterator[_Frame]:
-    """The frames that the model's sampling asks for: HWC uint8 and seconds."""
-    if sampling.spread == "window":
-        yield from reader.frames(rate=sampling.rate, start=start, end=end)
-        return
-    stop = reader.info.duration if end is None else end
-    if stop is None:
+    """The prepared frames (3,H,W) of a model that takes a fixed number of them from the whole clip."""
+    if end is None:
         raise LrcnError(
             f"{path} does not say how long it is, which this model needs to spread its frames; give an end."
         )
-    clip = reader.at(sampling.times(start, stop, reader.info.rate))
+    grid = sampling.grid(start, end, reader.info.rate)
+    clip = preparation.read(reader, grid, sampling.pick(len(grid)))
     for frame, time in zip(clip.frames, clip.times, strict=True):
-        yield frame.transpose(1, 2, 0), float(time)
+        yield frame, float(time)
+
+
+def _prepared(frames: Iterator[_Frame], preparation: Preparation, chunk: int) -> Iterator[_Frame]:
+    """Frames (H,W,3) -> prepared (3,H,W), `chunk` at a time."""
+    carry: Carry | None = None
+    while batch := list(islice(frames, chunk)):
+        pictures = np.stack([frame for frame, _ in batch]).transpose(0, 3, 1, 2)
+        images, carry = preparation(np.ascontiguousarray(pictures), carry)
+        for image, (_, time) in zip(images, batch, strict=True):
+            yield image, time
 
 
 def _watched(frames: Iterator[_Frame], end: float | None, progress: Progress | None) -> Iterator[_Frame]:
@@ -266,7 +301,23 @@ def _in_one_pass(model: Recognizer, frames: Iterator[_Frame], chunk: int) -> _Sc
         rows.append(probabilities)
         total += probabilities.sum(axis=0, dtype=np.float64)
     per_frame = np.concatenate(rows) if rows else np.zeros((0, len(total)), np.float32)
+    if rows and model.config.head.pool == "last":
+        return _Scores(per_frame, np.array(times), per_frame[-1].astype(np.float64))
     return _Scores(per_frame, np.array(times), total / max(len(times), 1))
+
+
+def _at_once(model: Recognizer, frames: Iterator[_Frame], path: str) -> _Scores:
+    """The whole clip as one batch."""
+    clip = list(islice(frames, MAX_WHOLE + 1))
+    if len(clip) > MAX_WHOLE:
+        raise LrcnError(
+            f"{path} has more than {MAX_WHOLE} frames, the most that a model reads which needs the whole clip at "
+            "once: give a start and an end, or set sampling.stride in its config.json to have it read in windows."
+        )
+    if not clip:
+        return _Scores(np.zeros((0, len(model.labels)), np.float32), np.zeros(0), np.zeros(len(model.labels)))
+    per_frame, verdict = _judged(model, [frame for frame, _ in clip])
+    return _Scores(per_frame, np.array([time for _, time in clip]), verdict)
 
 
 def _in_windows(model: Recognizer, frames: Iterator[_Frame], sampling: Sampling) -> _Scores:
@@ -278,11 +329,14 @@ def _in_windows(model: Recognizer, frames: Iterator[_Frame], sampling: Sampling)
     times: list[float] = []
     sums: list[NDArray[np.float64]] = []
     counts: list[int] = []
+    verdicts: list[NDArray[np.float64]] = []
 
     def read(window: slice) -> None:
         offset = len(times) - len(recent)
         shown = list(recent)[window.start - offset : window.stop - offset]
-        for i, row in enumerate(_probabilities(model, shown, None)[0], start=window.start):
+        per_frame, verdict = _judged(model, shown)
+        verdicts.append(verdict)
+        for i, row in enumerate(per_frame, start=window.start):
             sums[i] += row
             counts[i] += 1
 
@@ -300,19 +354,30 @@ def _in_windows(model: Recognizer, frames: Iterator[_Frame], sampling: Sampling)
         read(window)
     stacked = np.array(sums).reshape(len(times), len(model.labels))
     share = np.maximum(np.array(counts, dtype=np.float64), 1)[:, None]
-    return _Scores(
-        (stacked / share).astype(np.float32), np.array(times), stacked.sum(axis=0) / max(sum(counts), 1)
-    )
+    # Windows are of one length, so the mean over all steps is that of the windows.
+    clip = np.mean(verdicts, axis=0) if verdicts else np.zeros(len(model.labels))
+    return _Scores((stacked / share).astype(np.float32), np.array(times), clip)
 
 
 def _probabilities(
     model: Recognizer, frames: list[NDArray[np.uint8]], state: State | None
 ) -> tuple[NDArray[np.float32], State]:
-    """Frames HWC uint8 and the state before them -> probabilities (T, K) and the state after them."""
+    """Frames (3,H,W) uint8 and the state before them -> probabilities (T, K) and the state after them."""
     with torch.inference_mode():
         clip = torch.from_numpy(np.stack(frames)).to(_device(model))
-        scores, state = model.unroll(clip.permute(0, 3, 1, 2).contiguous()[None], state=state)
+        scores, state = model.unroll(clip[None], state=state)
         return scores[0].float().softmax(dim=-1).cpu().numpy(), state
+
+
+def _judged(
+    model: Recognizer, frames: list[NDArray[np.uint8]]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Frames (3,H,W) uint8 of a whole clip -> probabilities (T, K) at each, and (K,) of the clip."""
+    with torch.inference_mode():
+        clip = torch.from_numpy(np.stack(frames)).to(_device(model))
+        verdict = model.judge(clip[None])
+        per_frame = verdict.scores[0].float().softmax(dim=-1).cpu().numpy()
+        return per_frame, verdict.log_probabilities[0].double().exp().cpu().numpy()
 
 
 def _device(model: torch.nn.Module) -> torch.device:

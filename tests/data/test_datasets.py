@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from lrcn.data import datasets
-from lrcn.data.datasets import ClipDataset, collate
+from lrcn.data.datasets import ClipDataset, PreparedClips, collate
+from lrcn.data.flow import MotionConfig, mirrored
 from lrcn.data.manifest import Row
 from lrcn.data.sampling import Sampling
 from lrcn.data.transforms import Augment, Preprocess
@@ -181,6 +182,88 @@ def test_clips_too_large_for_the_frame_cache_are_read_without_it(rows, tmp_path,
     data._cache.clip_limit = 100
     assert_same(data[0, 1], clips(rows)[0, 1])
     assert list(tmp_path.iterdir()) == []
+
+
+FLOW = Preprocess(24, motion=MotionConfig("flow"))
+DIFFERENCE = Preprocess(24, motion=MotionConfig("difference"))
+
+
+def moving(rows, sampling=WINDOW, augment=None, train=True, preprocess=FLOW, **options):
+    return ClipDataset(rows, LABELS, sampling, preprocess, augment, train=train, **options)
+
+
+@pytest.mark.parametrize("preprocess", [FLOW, DIFFERENCE])
+def test_an_evaluation_item_of_motion_is_between_all_frames_of_the_grid(rows, preprocess):
+    plain = clips(rows, train=False)[0, 0]
+    item = moving(rows, train=False, preprocess=preprocess)[0, 0]
+    images, _ = preprocess.motion.images(plain["frames"].numpy())
+    np.testing.assert_array_equal(item["frames"], images)
+    assert torch.equal(item["times"], plain["times"])
+    assert (item["frames"][0] == 128).all()
+
+
+@pytest.mark.parametrize("sampling", [WINDOW, UNIFORM])
+@pytest.mark.parametrize("preprocess", [FLOW, DIFFERENCE])
+def test_training_images_of_motion_are_those_of_evaluation_at_their_times(rows, sampling, preprocess):
+    everything = replace(sampling, spread="window")
+    whole = moving(rows, everything, train=False, preprocess=preprocess)[1, 0]
+    for view in range(5):
+        item = moving(rows, sampling, preprocess=preprocess)[1, view]
+        places = torch.searchsorted(whole["times"], item["times"] - 1e-6)
+        assert torch.equal(item["frames"], whole["frames"][places])
+
+
+@pytest.mark.parametrize("sampling", [WINDOW, UNIFORM])
+@pytest.mark.parametrize("preprocess", [FLOW, DIFFERENCE])
+def test_the_frame_cache_keeps_images_of_motion(rows, tmp_path, monkeypatch, sampling, preprocess):
+    options = {"sampling": sampling, "augment": AUGMENT, "preprocess": preprocess}
+    draws = [(index, view) for index in range(3) for view in range(2)]
+    wanted = [moving(rows, **options)[draw] for draw in draws]
+    moving(rows, **options, frame_cache=tmp_path)[0, 0]
+    for draw, item in zip(draws, wanted, strict=True):
+        assert_same(moving(rows, **options, frame_cache=tmp_path)[draw], item)
+    monkeypatch.setattr(datasets, "open_video", lambda *_, **__: pytest.fail("decoded again"))
+    monkeypatch.setattr(MotionConfig, "images", lambda *_: pytest.fail("computed again"))
+    for draw, item in zip(draws, wanted, strict=True):
+        assert_same(moving(rows, **options, frame_cache=tmp_path)[draw], item)
+
+
+def test_each_motion_setting_has_frames_and_keys_of_its_own(rows, tmp_path):
+    motions = [
+        MotionConfig(),
+        MotionConfig("difference"),
+        MotionConfig("difference", gain=2.0),
+        MotionConfig("flow"),
+        MotionConfig("flow", "farneback"),
+        MotionConfig("flow", preset="medium"),
+        MotionConfig("flow", scale=8.0),
+    ]
+    keys = set()
+    for motion in motions:
+        data = moving(rows[:1], preprocess=Preprocess(24, motion=motion), frame_cache=tmp_path)
+        data[0, 0]
+        keys.add(data.key(0, 0))
+    assert len(keys) == len(motions)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == len(motions)
+
+
+def test_a_mirrored_draw_of_flow_is_mirrored_in_its_vectors(rows):
+    plain, flipped = moving(rows), moving(rows, augment=Augment(flip=True))
+    pairs = [(plain[0, view]["frames"], flipped[0, view]["frames"]) for view in range(8)]
+    changed = [pair for pair in pairs if not torch.equal(*pair)]
+    assert 0 < len(changed) < 8
+    assert all(torch.equal(mirrored(first), second) for first, second in changed)
+
+
+def test_clips_made_elsewhere_take_the_same_steps(rows):
+    plain = clips(rows, augment=AUGMENT)
+    made = PreparedClips(plain, DIFFERENCE.preparation())
+    item, frames = made[1, 2], plain[1, 2]["frames"].numpy()
+    np.testing.assert_array_equal(item["frames"], DIFFERENCE.motion.images(frames)[0])
+    assert (len(made), item["index"], item["label"]) == (3, 1, LABELS.index("fall"))
+    keys = {made.key(1, 2), made.key(1, 3), plain.key(1, 2)}
+    keys.add(PreparedClips(plain, FLOW.preparation()).key(1, 2))
+    assert len(keys) == 4
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lrcn.data.flow import Kind
 from lrcn.data.transforms import Augment, Preprocess
 from lrcn.data.video import Resize
 from lrcn.errors import LrcnError
@@ -171,3 +172,36 @@ def test_the_margin_has_a_limit():
 def test_a_bad_field_is_named_with_its_value(make, named):
     with pytest.raises(LrcnError, match=named):
         make()
+
+
+def test_a_mirrored_clip_of_flow_moves_the_other_way():
+    images = noise(3, 3, 12, 12)
+    plain = [Augment()(images, 12, torch.Generator().manual_seed(seed), "flow") for seed in range(8)]
+    assert all(torch.equal(one, images) for one in plain)
+    changed = [
+        Augment(flip=True)(images, 12, torch.Generator().manual_seed(seed), "flow") for seed in range(8)
+    ]
+    flipped = [one for one in changed if not torch.equal(one, images)]
+    assert 0 < len(flipped) < 8
+    for one in flipped:
+        assert torch.equal(one[:, 0], 255 - images[:, 0].flip(-1))
+        assert torch.equal(one[:, 1:], images[:, 1:].flip(-1))
+
+
+def test_a_smaller_crop_of_flow_moves_further():
+    images = torch.full((2, 3, 32, 32), 140, dtype=torch.uint8)
+    augment, generator = Augment(scale=0.25), torch.Generator().manual_seed(3)
+    area = 0.25 + 0.75 * float(torch.rand(8, generator=generator, dtype=torch.float64)[0])
+    changed = drawn_of("flow", augment, images, seed=3)
+    assert torch.equal(changed, torch.full_like(changed, round(128 + 12 / math.sqrt(area))))
+    assert torch.equal(drawn_of("difference", augment, images, seed=3), torch.full_like(changed, 140))
+
+
+@pytest.mark.parametrize("kind", ["difference", "flow"])
+def test_images_of_motion_keep_their_colours(kind):
+    images = noise(2, 3, 16, 16)
+    assert torch.equal(drawn_of(kind, Augment(colour=0.9), images, seed=1), images)
+
+
+def drawn_of(kind: Kind, augment: Augment, images: Tensor, seed: int) -> Tensor:
+    return augment(images, 16, torch.Generator().manual_seed(seed), kind)

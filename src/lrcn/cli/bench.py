@@ -12,7 +12,7 @@ from lrcn.errors import LrcnError
 
 def bench(call: Call) -> int:
     """Measures speed on this machine."""
-    call.example("lrcn bench stream", "lrcn bench decode --format json")
+    call.example("lrcn bench flow", "lrcn bench decode --format json")
     call.description = f"{call.description} What a measurement lets you choose is given as --key value."
     call.add_argument(
         "what", metavar="WHAT", help="what to measure; a name that is not known lists those that are"

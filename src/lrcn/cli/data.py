@@ -13,8 +13,10 @@ from lrcn.text import one_line
 
 if TYPE_CHECKING:
     from lrcn.data.manifest import Row
-    from lrcn.data.sampling import Sampling
     from lrcn.data.transforms import Preprocess
+
+# What only some data sets have a use for is passed on where it is given.
+_IMPORTERS_OPTIONS = ("split_number", "lists", "allow_missing", "allow_leakage")
 
 
 def rows_of(data: Path) -> tuple[list[Row], list[str]]:
@@ -35,12 +37,18 @@ def rows_of(data: Path) -> tuple[list[Row], list[str]]:
 
 def import_data(call: Call) -> int:
     """Writes the manifest of a data set."""
+    from lrcn.data.importers import IMPORTERS
+    from lrcn.data.importers import import_data as read
+
     call.example(
         "lrcn data import folder clips/ -o clips.jsonl",
         "lrcn data import folder clips/ -o clips.jsonl --split",
+        "lrcn data import ucf101 UCF-101/ --lists ucfTrainTestlist/ --split-number 2 --dev 0.1 -o ucf101-2.jsonl",
     )
     call.add_argument(
-        "name", metavar="NAME", help="the layout the data set comes in; `folder`: one folder a class"
+        "name",
+        metavar="NAME",
+        help=f"the layout the data set comes in, told in docs/data.md: {', '.join(IMPORTERS)}",
     )
     call.add_argument("source", metavar="SOURCE", help="where it is")
     call.add_argument(
@@ -51,20 +59,39 @@ def import_data(call: Call) -> int:
         action="store_true",
         help="part clips without splits into train, dev and test, groups kept whole",
     )
+    call.add_argument(
+        "--dev", type=share, metavar="SHARE", help="take this share of train as dev, groups kept whole"
+    )
     call.add_argument("--seed", type=int, default=0, help="another seed, another split (default: 0)")
+    call.add_argument(
+        "--split-number", type=whole, metavar="N", help="which of several official splits (default: 1)"
+    )
+    call.add_argument(
+        "--lists", type=Path, metavar="DIR", help="where the official lists are (default: in or below SOURCE)"
+    )
+    call.add_argument(
+        "--allow-missing", action="store_true", help="go on where the lists name clips that are not there"
+    )
+    call.add_argument(
+        "--allow-leakage", action="store_true", help="go on where a group stands in more than one split"
+    )
     args = call.parse()
     if args.out.is_dir():
         raise LrcnError(
             f"-o {args.out} is a folder; give the manifest's name in it, such as {args.out / 'clips.jsonl'}."
         )
 
-    from lrcn.data.importers import import_data as read
+    from lrcn.data.importers.lists import dev_from_train
     from lrcn.data.manifest import write_manifest
 
-    rows, sentences = read(args.name, args.source)
+    options = {name: value for name in _IMPORTERS_OPTIONS if (value := getattr(args, name))}
+    rows, sentences = read(args.name, args.source, **options)
     if args.split:
         rows, said = _with_splits(rows, args.seed)
         sentences += said
+    if args.dev is not None:
+        rows, sentence = dev_from_train(rows, args.dev, args.seed)
+        sentences.append(sentence)
     write_manifest(rows, args.out)
     print("\n".join([*sentences, f"Wrote {args.out}."]))
     return 0
@@ -103,37 +130,43 @@ def check(call: Call) -> int:
 
 def cache(call: Call) -> int:
     """Keeps the small frames of every clip, so that they are decoded once; goes on where it was stopped."""
-    call.example("lrcn data cache clips.jsonl --model camera-moves --to frames/")
+    call.example(
+        "lrcn data cache clips.jsonl --model camera-moves --to frames/",
+        "lrcn data cache clips.jsonl --recipe flow.yaml --to frames/",
+    )
     call.description = (
-        f"{call.description}\nThe frames are kept at the rate and size that a model reads (--model), or that "
-        "you say (--size, --fit, --rate).\nA clip that is there already is not decoded again; one of more than "
-        "512 MiB of small frames is not kept."
+        f"{call.description}\nThe frames are kept at the rate and size that a model reads (--model), that a recipe "
+        "trains on (--recipe), or that you say (--size,\n--fit, --rate). Where the model or recipe reads images of "
+        "motion, these are kept.\nA clip that is there already is not decoded again; one of more than 512 MiB of small "
+        "frames is not kept."
     )
     call.add_argument("data", metavar="MANIFEST", type=Path, help="a manifest, or a folder of class folders")
     call.add_argument("--to", metavar="DIR", type=Path, required=True, help="where the frames are kept")
-    call.add_argument("--model", help="take rate, size and fit from this model")
+    call.add_argument("--model", help="take rate, size, fit and motion from this model")
+    call.add_argument("--recipe", metavar="FILE", type=Path, help="take them, and the crop, from this recipe")
     call.add_argument("--size", type=whole, metavar="PIXELS", help="side of the small frames")
     call.add_argument("--fit", choices=("squash", "crop", "letterbox"), help="how a frame is made square")
     call.add_argument("--rate", type=rate, metavar="FPS", help="frames a second (default: the source's own)")
     call.add_argument(
         "--crop",
         type=share,
-        default=1.0,
         metavar="SHARE",
         help="smallest share of a frame that training's random crop will keep (augment.scale): frames are kept "
-        "that much larger",
+        "that much larger (default: 1, or the recipe's)",
     )
     args = call.parse()
-    if args.model is None and args.size is None:
+    if args.model is None and args.recipe is None and args.size is None:
         call.error("give --model, or --size")
+    if args.model is not None and args.recipe is not None:
+        call.error("give --model or --recipe, not both")
     folder_to_write(args.to, "--to")
     rows, _ = rows_of(args.data)
     with Status() as status:
         status.show("loading")
-        preprocess, sampling = _model_input(args.model)
+        preprocess, frame_rate, crop = _input_of(args.model, args.recipe)
         preprocess = replace(preprocess, size=args.size or preprocess.size, fit=args.fit or preprocess.fit)
-        sampling = sampling if args.rate is None else replace(sampling, rate=args.rate)
-        failed = _fill(rows, preprocess, sampling, args.crop, args.to, status)
+        crop = crop if args.crop is None else args.crop
+        failed = _fill(rows, preprocess, args.rate or frame_rate, crop, args.to, status)
     print(f"The frames of {len(rows) - failed} of {len(rows)} clips are in {args.to}.")
     return 1 if failed else 0
 
@@ -148,43 +181,57 @@ def _with_splits(rows: list[Row], seed: int) -> tuple[list[Row], list[str]]:
     return rows, [guessed, done]
 
 
-def _model_input(model: str | None) -> tuple[Preprocess, Sampling]:
-    from lrcn.data.sampling import Sampling
+def _input_of(model: str | None, recipe: Path | None) -> tuple[Preprocess, float | None, float]:
+    """How frames reach a network, how many a second, and the least share of them that training crops to."""
+    if recipe is not None:
+        from lrcn.train.recipe import read_recipe
+
+        read = read_recipe(recipe)
+        return read.preprocess, read.sampling.rate, read.augment.scale
+    if model is not None:
+        from lrcn.models.zoo import load_model
+
+        loaded = load_model(model, "cpu")
+        return loaded.preprocess, loaded.sampling.rate, 1.0
     from lrcn.data.transforms import Preprocess
 
-    if model is None:
-        return Preprocess(), Sampling()
-    from lrcn.models.zoo import load_model
-
-    loaded = load_model(model, "cpu")
-    return loaded.preprocess, loaded.sampling
+    return Preprocess(), None, 1.0
 
 
 def _fill(
-    rows: list[Row], preprocess: Preprocess, sampling: Sampling, crop: float, folder: Path, status: Status
+    rows: list[Row],
+    preprocess: Preprocess,
+    frame_rate: float | None,
+    crop: float,
+    folder: Path,
+    status: Status,
 ) -> int:
     """Decodes what is not kept yet; returns how many clips could not be read, each told on its own line."""
     from lrcn.data.datasets import ClipDataset
     from lrcn.data.sampling import Sampling
-    from lrcn.data.transforms import Augment, Preprocess
+    from lrcn.data.transforms import Augment
     from lrcn.data.video import VideoError
 
-    # An evaluation item decodes the whole clip into the cache; of what is kept already, one frame is read.
-    # The larger frames that training's random crop asks for are had by giving their size as the size itself.
-    size = preprocess.training_resize(Augment(scale=crop) if crop < 1 else None).size
+    # What is not kept is decoded whole into the cache; of what is kept already, one frame is read.
     clips = ClipDataset(
         [replace(row, label="any") for row in rows],
         ["any"],
-        Sampling(rate=sampling.rate, frames=1, spread="uniform"),
-        Preprocess(size, preprocess.fit),
-        train=False,
+        Sampling(rate=frame_rate, frames=1, spread="uniform"),
+        preprocess,
+        Augment(scale=crop),
+        train=True,
         frame_cache=folder,
     )
-    failed = 0
-    for index in range(len(rows)):
-        status.show("decoding", index, len(rows))
+    what = "decoding" if preprocess.motion.kind == "none" else "decoding and finding motion"
+    failed = done = 0
+
+    def show(share: float) -> None:
+        status.show(what, done + share, len(rows))
+
+    for done in range(len(rows)):
+        show(0)
         try:
-            clips.item(index, 0)
+            clips.read_clip(done, 0, show)
         except VideoError as error:
             failed += 1
             status.say(f"lrcn: {one_line(str(error))}")

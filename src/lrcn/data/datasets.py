@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset
 
 from lrcn.data.cache import FrameCache
 from lrcn.data.manifest import Row, is_url
+from lrcn.data.prepare import Preparation, Progress
 from lrcn.data.sampling import Sampling
 from lrcn.data.transforms import Augment, Preprocess
 from lrcn.data.video import Clip, VideoError, VideoReader, open_video
@@ -94,7 +96,7 @@ class ClipDataset(Dataset[Item]):
         self.train = train
         self.seed = seed
         self._classes = _class_numbers(self.rows, self.labels)
-        self._resize = preprocess.training_resize(self.augment)
+        self._preparation = preprocess.preparation(self.augment)
         self._cache = None if frame_cache is None else FrameCache(frame_cache)
         self._reasons: dict[int, str] = {}
         # Shared with loader processes, so that a clip one of them fails on is known to all and reported once.
@@ -153,10 +155,11 @@ class ClipDataset(Dataset[Item]):
         return fingerprint("clip", _FORMAT, *parts)
 
     def _read_item(self, index: int, view: int) -> Item:
-        clip = self._read_clip(index, view)
+        clip = self.read_clip(index, view)
         frames = torch.from_numpy(clip.frames)
         if self.augment is not None:
-            frames = self.augment(frames, self.preprocess.size, self._generator(index, view))
+            generator = self._generator(index, view)
+            frames = self.augment(frames, self.preprocess.size, generator, self.preprocess.motion.kind)
         return {
             "frames": frames,
             "times": torch.from_numpy(clip.times),
@@ -164,41 +167,36 @@ class ClipDataset(Dataset[Item]):
             "index": index,
         }
 
-    def _read_clip(self, index: int, view: int) -> Clip:
+    def read_clip(self, index: int, view: int, progress: Progress | None = None) -> Clip:
+        """The images of a draw before its random changes; into the frame cache goes the whole clip.
+
+        Raises:
+            VideoError: the clip cannot be read.
+        """
         row = self.rows[index]
-
-        def pick(count: int) -> NDArray[np.int64]:
-            # A generator of its own for every call: a second attempt must choose the same frames.
-            rng = np.random.default_rng(self._entropy(index, view)) if self.train else None
-            return self.sampling.pick(count, rng)
-
+        preparation = self._preparation
+        pick = partial(self._chosen, index, view)
         key = ""
         if self._cache is not None:
-            key = fingerprint(
-                "frames", _FORMAT, _source_key(row), row.start, row.end, self.sampling.rate, self._resize
-            )
+            made_by = (row.start, row.end, self.sampling.rate, preparation.resize, *preparation.steps)
+            key = fingerprint("frames", _FORMAT, _source_key(row), *made_by)
             kept = self._cache.get(key, pick)
             if kept is not None:
                 return kept
-        with open_video(row.path, resize=self._resize) as reader:
-            grid = self._grid(reader, row)
+        with open_video(row.path, resize=preparation.resize) as reader:
+            grid = grid_of(reader, row, self.sampling)
             chosen = pick(len(grid))
-            if self._cache is None or not self._cache.fits(len(grid), self._resize.size):
-                return reader.at(grid[chosen])
-            whole = reader.at(grid)
+            if self._cache is None or not self._cache.fits(len(grid), preparation.resize.size):
+                return preparation.read(reader, grid, chosen, progress)
+            whole = preparation.read(reader, grid, np.arange(len(grid)), progress)
         self._cache.put(key, whole)
         return Clip(whole.frames[chosen], whole.times[chosen])
 
-    def _grid(self, reader: VideoReader, row: Row) -> NDArray[np.float64]:
-        start = row.start or 0.0
-        end = _end(reader)
-        grid = self.sampling.grid(start, end if row.end is None else min(row.end, end), reader.info.rate)
-        if not len(grid):
-            raise VideoError(
-                f"{row.path} has no frames from {start:g} s to {row.end or end:g} s (it ends at {end:g} s); "
-                "mend start and end in the manifest."
-            )
-        return grid
+    def _chosen(self, index: int, view: int, count: int) -> NDArray[np.int64]:
+        """The places of a draw's frames among the `count` of the clip."""
+        # A generator of its own for every call: a second attempt must choose the same frames.
+        rng = np.random.default_rng(self._entropy(index, view)) if self.train else None
+        return self.sampling.pick(count, rng)
 
     def _generator(self, index: int, view: int) -> torch.Generator:
         state = np.random.SeedSequence(self._entropy(index, view)).generate_state(1, np.uint64)
@@ -211,6 +209,35 @@ class ClipDataset(Dataset[Item]):
         self._reasons[index] = reason
         self._unreadable[index] = True
         _logger.warning("A clip is left out, the next one takes its place: %s", reason)
+
+
+class PreparedClips(Dataset[Item]):
+    """Clips that were made at the network's size, taken through the steps that follow resizing.
+
+    Args:
+        source: where the frames come from.
+        preparation: what is done to them.
+    """
+
+    def __init__(self, source: ClipSource, preparation: Preparation) -> None:
+        self.source = source
+        self.preparation = preparation
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, draw: tuple[int, int]) -> Item:
+        return self.item(*draw)
+
+    def item(self, index: int, view: int) -> Item:
+        """Draw `view` of clip `index`."""
+        item = self.source.item(index, view)
+        images, _ = self.preparation(item["frames"].numpy())
+        return {**item, "frames": torch.from_numpy(images)}
+
+    def key(self, index: int, view: int) -> str:
+        """A hash of everything that made the item."""
+        return fingerprint("prepared", self.source.key(index, view), *self.preparation.steps)
 
 
 def collate(items: Sequence[Item]) -> dict[str, Tensor]:
@@ -240,6 +267,23 @@ def collate(items: Sequence[Item]) -> dict[str, Tensor]:
         "labels": _padded(labels, IGNORED_LABEL) if labels[0].ndim else torch.stack(labels),
         "index": torch.tensor([item["index"] for item in items]),
     }
+
+
+def grid_of(reader: VideoReader, row: Row, sampling: Sampling) -> NDArray[np.float64]:
+    """All sampled times of a row's clip, seconds, (N,).
+
+    Raises:
+        VideoError: there are none.
+    """
+    start = row.start or 0.0
+    end = _end(reader)
+    grid = sampling.grid(start, end if row.end is None else min(row.end, end), reader.info.rate)
+    if not len(grid):
+        raise VideoError(
+            f"{row.path} has no frames from {start:g} s to {row.end or end:g} s (it ends at {end:g} s); "
+            "mend start and end in the manifest."
+        )
+    return grid
 
 
 def _padded(parts: Sequence[Tensor], value: int) -> Tensor:

@@ -62,6 +62,11 @@ def is_camera(text: str) -> bool:
     return text.isascii() and text.isdigit() and not os.path.exists(text)
 
 
+def is_live(text: str) -> bool:
+    """Whether `text` names a camera, or a stream that comes from one: it never ends and cannot be read twice."""
+    return is_camera(text) or text.lower().startswith(("rtsp://", "rtsps://"))
+
+
 def natural(text: str) -> list[tuple[int, int, str]]:
     """A sort key under which `frame2` comes before `frame10`."""
     parts = re.split(r"(\d+)", text)

@@ -1,7 +1,7 @@
 """From a source frame to the network's frame, and one random draw per clip shared by its frames."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
@@ -9,6 +9,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode  # type: ignore[import-untyped]
 from torchvision.transforms.v2 import functional as F
 
+from lrcn.data.flow import SMALLEST_FLOW, Kind, MotionConfig, mirrored, with_motion_of
+from lrcn.data.prepare import Preparation
 from lrcn.data.video import Resize
 from lrcn.errors import LrcnError
 
@@ -52,13 +54,15 @@ class Augment:
         """By what the side of a frame should exceed the input size, so that small crops are not blown up."""
         return min(1 / math.sqrt(self.scale), _LARGEST_MARGIN)
 
-    def __call__(self, frames: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    def __call__(self, frames: Tensor, size: int, generator: torch.Generator, kind: Kind = "none") -> Tensor:
         """Draws one crop, flip, rotation and colour for the whole clip.
 
         Args:
             frames: uint8 (T,3,H,W), square for an undistorted answer.
             size: side of the answer, pixels.
             generator: the only source of chance.
+            kind: what the frames show. Images of motion keep their colours, and those of flow are changed in their
+                vectors as in their places: mirrored, a move to the right is one to the left.
 
         Returns:
             uint8 (T,3,size,size).
@@ -67,12 +71,15 @@ class Augment:
         area, top, left, flip, angle, *colour = torch.rand(
             8, generator=generator, dtype=torch.float64
         ).tolist()
+        area, degrees = self.scale + (1 - self.scale) * area, (2 * angle - 1) * self.rotate
         if self.rotate > 0:
-            frames = _rotated(frames, (2 * angle - 1) * self.rotate)
-        frames = _cropped(frames, self.scale + (1 - self.scale) * area, top, left, size)
+            frames = _rotated(frames, degrees)
+        frames = _cropped(frames, area, top, left, size)
+        if kind == "flow":
+            frames = with_motion_of(frames, degrees, 1 / math.sqrt(area))
         if self.flip and flip < 0.5:
-            frames = F.horizontal_flip(frames)
-        if self.colour > 0:
+            frames = mirrored(frames) if kind == "flow" else F.horizontal_flip(frames)
+        if self.colour > 0 and kind == "none":
             frames = _coloured(frames, *(1 + self.colour * (2 * draw - 1) for draw in colour))
         return frames
 
@@ -84,6 +91,8 @@ class Preprocess:
     Attributes:
         size: side of the square input, pixels.
         fit: "squash" ignores the aspect, "crop" keeps the centre, "letterbox" adds black bars.
+        motion: what is made of the frames then; as they are, or images of motion between neighbours on the grid of
+            sampled times.
 
     Raises:
         LrcnError: a field has a value that means nothing.
@@ -91,6 +100,7 @@ class Preprocess:
 
     size: int = 112
     fit: Fit = "squash"
+    motion: MotionConfig = field(default_factory=MotionConfig)
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -99,6 +109,8 @@ class Preprocess:
             )
         if self.fit not in get_args(Fit):
             raise LrcnError(f'Preprocess.fit is "{self.fit}"; give "squash", "crop" or "letterbox".')
+        if self.motion.kind == "flow" and self.size < SMALLEST_FLOW:
+            raise LrcnError(f"Preprocess.size is {self.size}; flow needs {SMALLEST_FLOW} pixels or more.")
 
     @property
     def resize(self) -> Resize:
@@ -112,6 +124,13 @@ class Preprocess:
         """
         margin = 1.0 if augment is None else augment.margin
         return Resize(math.ceil(self.size * margin), self.fit)
+
+    def preparation(self, augment: Augment | None = None) -> Preparation:
+        """The whole way from a video's frames to the network; up to its random changes with `augment` (training)."""
+        resize = self.training_resize(augment)
+        # In a larger frame things move by more pixels: flow is told in pixels of the network's input.
+        motion = replace(self.motion, scale=self.motion.scale * self.size / resize.size)
+        return Preparation(resize, () if motion.kind == "none" else (motion,))
 
 
 def _cropped(frames: Tensor, area: float, top: float, left: float, size: int) -> Tensor:
