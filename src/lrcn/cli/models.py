@@ -1,11 +1,12 @@
-"""`lrcn models`: read from the model folders as they lie, without loading a network."""
+"""`lrcn models`: read from the model folders as they lie, without loading a network; and `lrcn models import`."""
 
 import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lrcn.cli.call import JSON_OR_TABLE, Call
+from lrcn.cli.call import JSON_OR_TABLE, Call, folder_to_write
+from lrcn.errors import LrcnError
 
 
 def models(call: Call) -> int:
@@ -23,6 +24,41 @@ def models(call: Call) -> int:
     else:
         print(_table(found))
     return 0
+
+
+def import_model(call: Call) -> int:
+    """Makes a model folder of a network that Caffe trained."""
+    call.example("lrcn models import lrcn.caffemodel --labels labels.txt --out models/lrcn")
+    call.add_argument(
+        "file", metavar="FILE.caffemodel", type=Path, help="the paper's network, with or without an LSTM"
+    )
+    call.add_argument(
+        "--labels",
+        metavar="TXT",
+        type=Path,
+        required=True,
+        help="names of the classes, one a line, in the order the network was trained with",
+    )
+    call.add_argument("--out", metavar="DIR", type=Path, required=True, help="the model folder")
+    call.add_argument("--flow", action="store_true", help="the network reads flow images")
+    args = call.parse()
+    folder_to_write(args.out, "--out")
+    labels = _lines(args.labels)
+
+    from lrcn.models.caffemodel import import_caffemodel
+
+    folder = import_caffemodel(args.file, labels, args.out, flow=args.flow)
+    print(f"Wrote {folder}.")
+    return 0
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise LrcnError(f"Cannot read --labels {path}: {reason}; give names, one a line.") from error
+    return [line for line in lines if line]
 
 
 def _shipped() -> Path:

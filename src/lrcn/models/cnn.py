@@ -22,6 +22,7 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from lrcn.errors import LrcnError
+from lrcn.models.caffenet import HYBRID_CAFFENET, HybridCaffeNet, Mean
 
 _IN_MODEL = "encoder.backbone."
 """What a model folder puts before the names of its network's tensors."""
@@ -34,37 +35,62 @@ class EncoderConfig:
     """What the frame encoder is.
 
     Attributes:
-        name: any timm model name.
+        name: any timm model name, or "hybrid-caffenet", the paper's own network.
         weights: "timm" (its hub's pretrained weights), "none" (random), a local .safetensors file in timm's key layout,
             a folder that holds one as model.safetensors (a model folder also), or the name of a model that ships.
         stage: which of the network's feature levels is used (0 is the finest); None is its last.
-        pool: "avg" keeps content (one vector a frame), "grid" also keeps where things are, as the paper's fc6 does.
+        pool: "avg" keeps content (one vector a frame), "grid" also keeps where things are, as the paper's fc6 does;
+            "fc6" and "fc7" are the layers of hybrid-caffenet, handed on as they are.
         grid: cells on a side that `pool: grid` keeps.
         squeeze: channels a grid cell is reduced to; 0 keeps all.
         tune: how many of the network's stages are trained, counted from its end; 0 freezes it, -1 trains all.
         batchnorm: "frozen" keeps the pretrained statistics even where weights are tuned (frames of one clip are too
             alike to estimate them from); "train" updates them in the tuned stages.
         chunk: frames that go through the network at a time: bounds memory, and on a CPU small chunks stay in its cache.
+        dropout: of hybrid-caffenet, on fc6 and fc7 in training, tuned or frozen (the paper: 0.9 under an LSTM, 0.5
+            without).
+        mean: of hybrid-caffenet, what is taken off the pixels: "imagenet", "released" (the LRCN code's own, with a
+            slip in red), or "flow" (128, for flow images).
+        width: of hybrid-caffenet, the share of the paper's channels and units that it has.
     """
 
     name: str = "tf_efficientnet_lite0"
     weights: str = "timm"
     stage: int | None = None
-    pool: Literal["avg", "grid"] = "avg"
+    pool: Literal["avg", "grid", "fc6", "fc7"] = "avg"
     grid: int = 4
     squeeze: int = 64
     tune: int = 0
     batchnorm: Literal["frozen", "train"] = "frozen"
     chunk: int = 16
+    dropout: float = 0.5
+    mean: Mean = "imagenet"
+    width: float = 1.0
 
     def __post_init__(self) -> None:
         for name, least in (("grid", 1), ("squeeze", 0), ("tune", -1), ("chunk", 1)):
             if getattr(self, name) < least:
                 raise LrcnError(f"encoder.{name} is {getattr(self, name)}: give {least} or more.")
+        if not 0 <= self.dropout < 1:
+            raise LrcnError(f"encoder.dropout is {self.dropout}: give a number from 0 up to but without 1.")
+        if not 0 < self.width <= 1:
+            raise LrcnError(f"encoder.width is {self.width}: give a share above 0 and up to 1.")
+        if self.is_caffenet != (self.pool in ("fc6", "fc7")):
+            raise LrcnError(
+                f"encoder.pool is {self.pool} and encoder.name {self.name}: fc6 and fc7 go with {HYBRID_CAFFENET}, "
+                "avg and grid with all others."
+            )
+        if self.is_caffenet and self.stage is not None:
+            raise LrcnError(f"encoder.stage is {self.stage}: {self.name} has no levels, leave it out.")
+
+    @property
+    def is_caffenet(self) -> bool:
+        """Whether this is the paper's own network rather than one of timm's."""
+        return self.name == HYBRID_CAFFENET
 
 
 class FrameEncoder(nn.Module):
-    """uint8 frames (N, 3, H, W) -> maps (N, C, g, g) for `pool: grid`, vectors (N, C) for `pool: avg`.
+    """uint8 frames (N, 3, H, W) -> maps (N, C, g, g) for `pool: grid`, vectors (N, C) otherwise.
 
     Attributes:
         channels: C, after the squeeze.
@@ -73,7 +99,7 @@ class FrameEncoder(nn.Module):
         LrcnError: unknown network, or weights that are missing or do not fit it.
     """
 
-    # A timm network has methods that nn.Module does not.
+    # A timm network, or one with the same face, has methods that nn.Module does not.
     backbone: Any
     mean: Tensor
     std: Tensor
@@ -94,6 +120,7 @@ class FrameEncoder(nn.Module):
         self.squeezes = config.pool == "grid" and config.squeeze > 0
         self.channels = config.squeeze if self.squeezes else channels
         self.reduce = nn.Conv2d(channels, self.channels, 1) if self.squeezes else nn.Identity()
+        self.dropout = nn.Dropout(config.dropout)
         self.set_tuned(config.tune)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -106,13 +133,31 @@ class FrameEncoder(nn.Module):
             parts = [self._maps(part) for part in torch.split(frames, self.config.chunk)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
+    def unpooled(self, frames: Tensor) -> Tensor:
+        """The network's maps (N, C, h, w) of all frames at once, before they are pooled."""
+        pixels = ((frames - self.mean) / self.std).to(memory_format=torch.channels_last)
+        if self._fixed_size and pixels.shape[-2:] != self._fixed_size:
+            pixels = nn.functional.interpolate(pixels, self._fixed_size, mode="bilinear", antialias=True)
+        return self._network(pixels)
+
+    @property
+    def keeps_places(self) -> bool:
+        """Whether a cell of the maps tells of its own place: in a transformer attention has mixed the places."""
+        return not (self._tokens or hasattr(self.backbone, "num_prefix_tokens"))
+
     def squeeze(self, maps: Tensor) -> Tensor:
         """The pretrained network's maps -> squeezed maps.
 
         Each frame's maps are brought to mean 0 and variance 1 first: levels of pretrained networks differ in scale by
-        orders of magnitude, and layers learned from scratch on the large ones die.
+        orders of magnitude, and layers learned from scratch on the large ones die. Of hybrid-caffenet, whose fully
+        connected layers are pretrained too, these make the vectors from pool5.
         """
-        squeezed: Tensor = self.reduce(nn.functional.layer_norm(maps.to(self.mean.dtype), maps.shape[1:]))
+        maps = maps.to(self.mean.dtype)
+        squeezed: Tensor = (
+            self.backbone.vectors(maps, self.dropout)
+            if self.config.is_caffenet
+            else self.reduce(nn.functional.layer_norm(maps, maps.shape[1:]))
+        )
         return squeezed
 
     def set_tuned(self, stages: int) -> None:
@@ -139,13 +184,10 @@ class FrameEncoder(nn.Module):
         return self
 
     def _maps(self, frames: Tensor) -> Tensor:
-        pixels = ((frames - self.mean) / self.std).to(memory_format=torch.channels_last)
-        if self._fixed_size and pixels.shape[-2:] != self._fixed_size:
-            pixels = nn.functional.interpolate(pixels, self._fixed_size, mode="bilinear", antialias=True)
-        maps = self._network(pixels)
+        maps = self.unpooled(frames)
         if self.config.pool == "avg":
             return maps.mean((2, 3))
-        if maps.shape[-2:] == (self.config.grid, self.config.grid):
+        if self.config.is_caffenet or maps.shape[-2:] == (self.config.grid, self.config.grid):
             return maps.contiguous()
         return nn.functional.adaptive_avg_pool2d(maps, self.config.grid).contiguous()
 
@@ -164,6 +206,9 @@ class FrameEncoder(nn.Module):
         return maps.permute(0, 3, 1, 2) if getattr(self.backbone, "output_fmt", "NCHW") == "NHWC" else maps
 
     def _probe_channels(self) -> int:
+        if isinstance(self.backbone, HybridCaffeNet):
+            self._tokens = False
+            return self.backbone.outputs
         pixels = torch.zeros(self._probe_size)
         self.backbone.eval()
         try:
@@ -179,6 +224,8 @@ class FrameEncoder(nn.Module):
 
     def _stage_names(self) -> list[list[str]]:
         """Names of the network's parameters, stage by stage, from input to output."""
+        if isinstance(self.backbone, HybridCaffeNet):
+            return self.backbone.stages()
         groups = group_parameters(self.backbone, self.backbone.group_matcher(coarse=True))
         used = self._used_names()
         stages = [[name for name in groups[order] if name in used] for order in sorted(groups)]
@@ -200,6 +247,8 @@ def learning_parameters(encoder: FrameEncoder) -> Iterator[nn.Parameter]:
 
 
 def _create_backbone(config: EncoderConfig) -> Any:
+    if config.is_caffenet:
+        return _create_caffenet(config)
     if config.name not in timm.list_models():
         close = timm.list_models(f"*{config.name}*")[:5]
         hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models() for the names."
@@ -217,6 +266,18 @@ def _create_backbone(config: EncoderConfig) -> Any:
             )
         backbone.prune_intermediate_layers([config.stage], prune_norm=True, prune_head=True)
     if config.weights not in ("timm", "none"):
+        load_backbone(backbone, config.weights)
+    return backbone
+
+
+def _create_caffenet(config: EncoderConfig) -> HybridCaffeNet:
+    if config.weights == "timm":
+        raise LrcnError(
+            f"timm has no weights of {config.name}: give encoder.weights a model folder that has, or 'none' for "
+            "random ones."
+        )
+    backbone = HybridCaffeNet(2 if config.pool == "fc7" else 1, config.width, config.mean)
+    if config.weights != "none":
         load_backbone(backbone, config.weights)
     return backbone
 
