@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from lrcn.data.datasets import ClipDataset
+from lrcn.data.flow import MotionConfig
+from lrcn.data.manifest import Row
 from lrcn.data.sampling import Sampling
 from lrcn.data.transforms import Preprocess
 from lrcn.errors import LrcnError
+from lrcn.models.heads import ClipHead
+from lrcn.models.recognizer import RecognizerConfig
 from lrcn.predict import Failure, Recognition, recognize, recognize_many
 
 LABELS = ["red", "green", "blue"]
@@ -19,9 +24,12 @@ LABELS = ["red", "green", "blue"]
 class Leaky(torch.nn.Module):
     """A network with a memory: its state forgets a little of the mean colour at every frame."""
 
+    needs_whole_clip = False
+
     def __init__(self):
         super().__init__()
         self.labels = LABELS
+        self.config = RecognizerConfig()
         self.weight = torch.nn.Linear(3, 3)
         torch.nn.init.eye_(self.weight.weight)
         torch.nn.init.constant_(self.weight.bias, 0.1)
@@ -44,6 +52,10 @@ class Leaky(torch.nn.Module):
             score, state = self.step(frame, state)
             scores.append(score)
         return torch.stack(scores, 1), state
+
+    def judge(self, frames):
+        scores, _ = self.unroll(frames)
+        return ClipHead(self.config.head, 0)(scores, scores)
 
 
 def loaded(**sampling):
@@ -156,6 +168,39 @@ def test_a_model_that_spreads_its_frames_covers_the_clip(tmp_path):
     found = recognize(loaded(frames=8, spread="uniform"), write_video(tmp_path / "one.mp4", clip(1)))
     assert found.per_frame.shape == (8, 3)
     assert len(found.segments) == 1
+
+
+class Watching(Leaky):
+    """Remembers the frames it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.shown = []
+
+    def unroll(self, frames, lengths=None, state=None):
+        self.shown.append(frames[0].numpy())
+        return super().unroll(frames, lengths, state)
+
+
+@pytest.mark.parametrize("motion", [MotionConfig("difference"), MotionConfig("flow")])
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(rate=5), Sampling(frames=8, spread="uniform"), Sampling(frames=6, stride=4)],
+    ids=["one pass", "spread", "windows"],
+)
+def test_a_model_of_motion_is_shown_what_it_was_evaluated_on(tmp_path, motion, sampling):
+    frames = np.stack([np.roll(clip(1)[0], step, 1) for step in range(30)]).repeat(2, 1)
+    path = write_video(tmp_path / "clip.mp4", frames)
+    preprocess = Preprocess(size=16, motion=motion)
+    one = SimpleNamespace(model=Watching(), preprocess=preprocess, sampling=sampling, labels=LABELS)
+    recognize(one, path, chunk=7, start=0.4)
+    row = Row(path, "red", start=0.4)
+    evaluated = ClipDataset([row], LABELS, sampling, preprocess, train=False)[0, 0]["frames"].numpy()
+    windows = sampling.windows(len(evaluated)) if sampling.stride else [slice(None)]
+    np.testing.assert_array_equal(
+        np.concatenate(one.model.shown), np.concatenate([evaluated[window] for window in windows])
+    )
+    assert (evaluated != 128).any()
 
 
 def test_one_frame_is_a_clip():

@@ -96,3 +96,17 @@ def test_what_pooled_vectors_cannot_give_is_refused():
         FrameReading(ReadingConfig(("correlation",)), AVG, 6)
     with pytest.raises(LrcnError, match=r"reading\.features is 0"):
         FrameReading(ReadingConfig(features=0), GRID, 6)
+
+
+@pytest.mark.parametrize("read", ["difference", "correlation"])
+def test_the_first_frame_of_a_new_clip_in_a_row_is_compared_with_itself(read):
+    torch.manual_seed(0)
+    reading = FrameReading(ReadingConfig((read,), 4), GRID, 6).eval()
+    maps, fresh = torch.randn(2, 5, 6, 3, 3), reading.initial_state(2)
+    started = reading.after(torch.randn(2, 1, 6, 3, 3))
+    cont = torch.tensor([[1.0, 1, 0, 1, 1], [0, 1, 1, 1, 0]])
+    found = reading(maps, started, cont)
+    torch.testing.assert_close(found[0, :2], reading(maps[:, :2], started)[0])
+    torch.testing.assert_close(found[0, 2:], reading(maps[:, 2:], fresh)[0])
+    torch.testing.assert_close(found[1, :4], reading(maps[:, :4], fresh)[1])
+    torch.testing.assert_close(found[1, 4:], reading(maps[:, 4:], fresh)[1])

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from lrcn.errors import LrcnError
 from lrcn.models.cnn import EncoderConfig
+from lrcn.models.heads import HeadConfig
 from lrcn.models.reading import ReadingConfig
 from lrcn.models.recognizer import (
     IGNORED,
     Recognizer,
     RecognizerConfig,
-    clip_probabilities,
     step_labels,
 )
 from lrcn.models.recurrent import RecurrentConfig
@@ -35,16 +35,26 @@ KINDS = [
 
 
 @lru_cache
-def make(reads=("appearance",), pool="avg", unit="lstm", layers=1, dtype=torch.float64) -> Recognizer:
+def make(
+    reads=("appearance",),
+    pool="avg",
+    unit="lstm",
+    layers=1,
+    dtype=torch.float64,
+    both_ways=False,
+    head="mean",
+) -> Recognizer:
     torch.manual_seed(0)
     config = RecognizerConfig(
         EncoderConfig("test_efficientnet", "none", pool=pool, grid=2, squeeze=4, chunk=5),
         ReadingConfig(reads, 6),
-        RecurrentConfig(unit, 5, layers),
+        RecurrentConfig(unit, 5, layers, bidirectional=both_ways),
+        HeadConfig(head, 4),
     )
     model = Recognizer(config, ["a", "b", "c"]).to(dtype).eval()
     # Random networks answer everything alike: larger weights make what is remembered show.
-    for parameter in [*model.recurrent.parameters(), *model.classifier.parameters()]:
+    larger = (model.recurrent, model.classifier, model.head)
+    for parameter in [parameter for part in larger for parameter in part.parameters()]:
         parameter.data.mul_(3)
     return model
 
@@ -55,7 +65,10 @@ def clips(batch=3, steps=5, seed=0):
 
 
 def assert_same(one, other, atol=1e-9):
-    if isinstance(one, dict):
+    if isinstance(one, tuple):
+        for mine, theirs in zip(one, other, strict=True):
+            assert_same(mine, theirs, atol)
+    elif isinstance(one, dict):
         assert one.keys() == other.keys()
         for name in one:
             assert_same(one[name], other[name], atol)
@@ -128,6 +141,63 @@ def test_a_reset_stream_answers_as_a_fresh_one():
         assert_same(scores[1:], model(frames[1:, 3:]))
 
 
+@pytest.mark.parametrize(("reads", "pool"), KINDS)
+@settings(max_examples=3, deadline=None, derandomize=True)
+@given(lengths=st.lists(st.integers(1, 3), min_size=2, max_size=3))
+def test_clips_end_to_end_in_a_row_answer_as_each_alone(reads, pool, lengths):
+    model, frames = make(reads, pool, layers=2), clips(1, sum(lengths))
+    cont = torch.cat([torch.tensor([0.0] + [1.0] * (length - 1)) for length in lengths])[None]
+    with torch.inference_mode():
+        _, state = model.unroll(clips(1, 2, seed=9))
+        scores, after = model.unroll(frames, state=state, cont=cont)
+        alone = [model.unroll(part) for part in frames.split(lengths, dim=1)]
+        assert_same(scores, torch.cat([part for part, _ in alone], 1))
+        assert_same(after, alone[-1][1])
+        going_on, end = model.unroll(frames, state=state, cont=torch.ones_like(cont))
+        assert_same((going_on, end), model.unroll(frames, state=state))
+
+
+@pytest.mark.parametrize("head", ["mean", "attention", "last"])
+@pytest.mark.parametrize("both_ways", [False, True])
+@settings(max_examples=5, deadline=None, derandomize=True)
+@given(lengths=st.lists(st.integers(1, 4), min_size=1, max_size=3))
+def test_the_verdict_is_on_each_clip_alone(head, both_ways, lengths):
+    model = make(("appearance", "difference"), both_ways=both_ways, head=head)
+    frames = clips(len(lengths), max(lengths) + 1)
+    with torch.inference_mode():
+        verdict = model.judge(frames, torch.tensor(lengths))
+        assert torch.equal(verdict.scores, model(frames, torch.tensor(lengths)))
+        for row, length in enumerate(lengths):
+            alone = model.judge(frames[row : row + 1, :length])
+            assert_same(verdict.scores[row, :length], alone.scores[0])
+            assert_same(verdict.log_probabilities[row], alone.log_probabilities[0])
+            said = (alone.weights[0, :, None] * alone.scores[0].softmax(1)).sum(0)
+            assert_same(alone.log_probabilities[0].exp(), said)
+
+
+def test_a_network_that_reads_the_future_sees_it_and_cannot_stream():
+    model, frames = make(both_ways=True), clips(1, 4)
+    assert not model.causal and model.needs_whole_clip
+    with torch.inference_mode():
+        changed = frames.clone()
+        changed[:, -1] = 0
+        assert (model(frames)[0, 0] - model(changed)[0, 0]).abs().max() > 1e-3
+        assert_same(make()(frames)[0, :3], make()(changed)[0, :3])
+        _, state = model.unroll(frames)
+        for streamed in (lambda: model.unroll(frames, state=state), lambda: model.step(frames[:, 0], state)):
+            with pytest.raises(LrcnError, match="reads the future cannot stream"):
+                streamed()
+
+
+@pytest.mark.parametrize(("head", "whole"), [("mean", False), ("last", False), ("attention", True)])
+def test_a_head_changes_no_frame_of_a_stream(head, whole):
+    model = make(head=head)
+    assert model.causal and model.needs_whole_clip == whole
+    assert sum(name.startswith("head.") for name in model.state_dict()) == 4 * whole
+    with torch.inference_mode():
+        assert_same(model(clips()), make()(clips()))
+
+
 def test_maps_in_place_of_frames_give_the_same_scores():
     model, frames = make(("appearance", "correlation"), "grid"), clips()
     with torch.inference_mode():
@@ -159,7 +229,7 @@ def test_the_single_frame_baseline_knows_no_order_and_the_lstm_does():
 
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=4), extra=st.integers(0, 2), data=st.data())
-def test_step_labels_and_clip_probabilities_are_the_loops(lengths, extra, data):
+def test_step_labels_are_the_loop(lengths, extra, data):
     steps, batch = max(lengths) + extra, len(lengths)
     labels = data.draw(st.lists(st.integers(0, 2), min_size=batch, max_size=batch))
     spread = step_labels(torch.tensor(labels), steps, torch.tensor(lengths))
@@ -170,11 +240,6 @@ def test_step_labels_and_clip_probabilities_are_the_loops(lengths, extra, data):
     kept = step_labels(per_frame, steps, torch.tensor(lengths))
     for row, n in enumerate(lengths):
         assert torch.equal(kept[row, :n], per_frame[row, :n]) and (kept[row, n:] == IGNORED).all()
-    scores = torch.randn(batch, steps, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    fused = clip_probabilities(scores, torch.tensor(lengths))
-    for row, n in enumerate(lengths):
-        torch.testing.assert_close(fused[row], scores[row, :n].softmax(1).mean(0))
-    torch.testing.assert_close(fused.sum(1), torch.ones(batch, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("labels", [[], ["a"], ["a", "b", "a"]])

@@ -164,6 +164,9 @@ def test_moves_are_played_over_the_photos_of_each_list(tmp_path):
     assert [Path(path).name for path in split.dev.sources] == names[2:3]
     everything = single_split(changed(recipe, {"data": {"moves": {"train": "", "dev": ""}}}), silent)
     assert len(everything.train.sources) == 4 and everything.dev is None
+    of_motion = single_split(changed(recipe, {"preprocess": {"motion": {"kind": "difference"}}}), silent)
+    for clips in (of_motion.train, of_motion.dev):
+        assert (clips.item(0, 0)["frames"][0] == 128).all()
     with pytest.raises(LrcnError, match=r"Cannot read the list of photos .*none\.txt"):
         single_split(changed(recipe, {"data": {"moves": {"dev": str(tmp_path / "none.txt")}}}), silent)
     with pytest.raises(LrcnError, match="set data.source, or study.folds to 0"):

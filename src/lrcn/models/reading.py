@@ -26,7 +26,7 @@ class ReadingConfig:
     Attributes:
         reads: any of "appearance", "difference" and "correlation"; each is projected on its own, then they stand side
             by side.
-        features: D, size of each projection; 0 hands pooled vectors on as they are (`pool: avg` only).
+        features: D, size of each projection; 0 hands vectors on as they are (not with `pool: grid`).
         reach: how many cells away `correlation` looks, in each direction.
         dropout: on what the network over time reads (the paper: 0.9 on fc6 when trained end to end).
     """
@@ -81,10 +81,13 @@ class FrameReading(nn.Module):
         self.register_buffer("origin", torch.zeros(()), persistent=False)
         self.looks_back = set(config.reads) != {"appearance"}
 
-    def forward(self, maps: Tensor, state: State) -> Tensor:
-        """Maps (B, T, C, g, g) or (B, T, C) and the state before them -> features (B, T, outputs)."""
+    def forward(self, maps: Tensor, state: State, cont: Tensor | None = None) -> Tensor:
+        """Maps (B, T, C, g, g) or (B, T, C) and the state before them -> features (B, T, outputs).
+
+        Where `cont` (B, T) is 0, a frame begins a new sequence: the one before it in its row is another's.
+        """
         now = maps.flatten(0, 1)
-        before = self._before(maps, state).flatten(0, 1) if self.looks_back else now
+        before = self._before(maps, state, cont).flatten(0, 1) if self.looks_back else now
         parts = [projection(self._read(read, now, before)) for read, projection in self.projections.items()]
         features: Tensor = self.dropout(torch.cat(parts, dim=1))
         return features.view(*maps.shape[:2], -1)
@@ -107,11 +110,14 @@ class FrameReading(nn.Module):
             last = maps[torch.arange(maps.shape[0], device=maps.device), lengths.to(maps.device) - 1]
         return {"before": last, "started": maps.new_ones(maps.shape[0], 1)}
 
-    def _before(self, maps: Tensor, state: State) -> Tensor:
+    def _before(self, maps: Tensor, state: State, cont: Tensor | None) -> Tensor:
         # The first frame of a stream has none before it: it is compared with itself, and nothing has changed.
         started = state["started"].view(-1, *[1] * (maps.ndim - 2)) > 0
         first = torch.where(started, state["before"], maps[:, 0])
-        return torch.cat([first[:, None], maps[:, :-1]], dim=1)
+        before = torch.cat([first[:, None], maps[:, :-1]], dim=1)
+        if cont is None:
+            return before
+        return torch.where(cont.view(*cont.shape, *[1] * (maps.ndim - 2)) == 0, maps, before)
 
     def _read(self, read: str, now: Tensor, before: Tensor) -> Tensor:
         if read == "appearance":

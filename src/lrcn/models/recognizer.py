@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from lrcn.errors import LrcnError
 from lrcn.models.cnn import EncoderConfig, FrameEncoder
+from lrcn.models.heads import ClipHead, HeadConfig, Verdict
 from lrcn.models.reading import FrameReading, ReadingConfig
-from lrcn.models.recurrent import RecurrentConfig, RecurrentStack, State
+from lrcn.models.recurrent import NO_STREAM, RecurrentConfig, RecurrentStack, State
 
 IGNORED = -100
 """The label of a step that no loss or metric counts (padding)."""
@@ -25,11 +26,13 @@ class RecognizerConfig:
         encoder: the CNN on every frame.
         reading: what the network over time is told of each frame, and of its change since the one before.
         recurrent: the network over time; `unit: none` with `reads: [appearance]` is the single-frame baseline.
+        head: how a clip's probabilities come from those of its steps.
     """
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     reading: ReadingConfig = field(default_factory=ReadingConfig)
     recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
 
 
 class Recognizer(nn.Module):
@@ -55,6 +58,20 @@ class Recognizer(nn.Module):
         self.reading = FrameReading(config.reading, config.encoder, self.encoder.channels)
         self.recurrent = RecurrentStack(self.reading.outputs, config.recurrent)
         self.classifier = nn.Linear(self.recurrent.outputs, len(labels))
+        self.head = ClipHead(config.head, self.recurrent.outputs)
+        if config.recurrent.init == "caffe":
+            nn.init.normal_(self.classifier.weight, std=0.01)
+            nn.init.zeros_(self.classifier.bias)
+
+    @property
+    def causal(self) -> bool:
+        """Whether a frame's scores follow from it and those before alone, so that they can be had of a stream."""
+        return not self.config.recurrent.bidirectional
+
+    @property
+    def needs_whole_clip(self) -> bool:
+        """Whether the verdict on a clip takes more than a running mean, or the last, of its frames' probabilities."""
+        return not self.causal or self.config.head.pool == "attention"
 
     def forward(
         self, frames: Tensor | None = None, lengths: Tensor | None = None, *, maps: Tensor | None = None
@@ -66,6 +83,14 @@ class Recognizer(nn.Module):
         scores, _ = self.unroll(frames, lengths, maps=maps)
         return scores
 
+    def judge(
+        self, frames: Tensor | None = None, lengths: Tensor | None = None, *, maps: Tensor | None = None
+    ) -> Verdict:
+        """The same scores, and the verdict on each clip as `head` pools them: of whole clips, never of a stream."""
+        outputs, _ = self._outputs(frames, lengths, None, maps, None)
+        verdict: Verdict = self.head(outputs, self.classifier(outputs), lengths)
+        return verdict
+
     def unroll(
         self,
         frames: Tensor | None = None,
@@ -73,25 +98,52 @@ class Recognizer(nn.Module):
         state: State | None = None,
         *,
         maps: Tensor | None = None,
+        cont: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        """The same, from a state to a state: a long video goes through in chunks, with the answers of one pass."""
-        squeezed = self._squeezed(frames, maps)
-        if state is None:
-            state = self.initial_state(squeezed.shape[0])
-        features = self.reading(squeezed, state)
-        outputs, after = self.recurrent(features, lengths, state)
-        return self.classifier(outputs), after | self.reading.after(squeezed, lengths)
+        """The same scores, from a state to a state: a long video goes through in chunks, with the answers of one pass.
+
+        `cont` (B, T), in place of `lengths`, is 0 where a new clip begins in a row and 1 elsewhere (the paper's
+        sequence markers): a row of clips end to end answers as each of them alone.
+
+        Raises:
+            LrcnError: a state is given to a network that reads the future.
+        """
+        outputs, after = self._outputs(frames, lengths, state, maps, cont)
+        return self.classifier(outputs), after
 
     def initial_state(self, batch: int) -> State:
         """The state before the first frame, of `batch` streams."""
         return self.recurrent.initial_state(batch) | self.reading.initial_state(batch)
 
     def step(self, frame: Tensor, state: State) -> tuple[Tensor, State]:
-        """One frame of each stream, uint8 (B, 3, H, W), and the state -> scores (B, K) and the next state."""
+        """One frame of each stream, uint8 (B, 3, H, W), and the state -> scores (B, K) and the next state.
+
+        These are the scores at this frame, whatever the head: the verdict on a clip is `judge`'s.
+
+        Raises:
+            LrcnError: the network reads the future.
+        """
         squeezed = self.encoder(frame)[:, None]
         feature = self.reading(squeezed, state)[:, 0]
         output, after = self.recurrent.step(feature, state)
         return self.classifier(output), after | self.reading.after(squeezed)
+
+    def _outputs(
+        self,
+        frames: Tensor | None,
+        lengths: Tensor | None,
+        state: State | None,
+        maps: Tensor | None,
+        cont: Tensor | None,
+    ) -> tuple[Tensor, State]:
+        """What the network over time says at every step, (B, T, S), and the state after."""
+        if state is not None and not self.causal:
+            raise LrcnError(NO_STREAM)
+        squeezed = self._squeezed(frames, maps)
+        before = self.reading.initial_state(squeezed.shape[0]) if state is None else state
+        features = self.reading(squeezed, before, cont)
+        outputs, after = self.recurrent(features, lengths, state, cont)
+        return outputs, after | self.reading.after(squeezed, lengths)
 
     def _squeezed(self, frames: Tensor | None, maps: Tensor | None) -> Tensor:
         if maps is not None:
@@ -113,9 +165,3 @@ def step_labels(labels: Tensor, steps: int, lengths: Tensor) -> Tensor:
         labels = labels[:, None].expand(-1, steps)
     beyond = torch.arange(steps, device=labels.device)[None] >= lengths.to(labels.device)[:, None]
     return labels.masked_fill(beyond, IGNORED)
-
-
-def clip_probabilities(scores: Tensor, lengths: Tensor) -> Tensor:
-    """The paper's late fusion: the mean of each clip's per-frame probabilities, (B, T, K) -> (B, K)."""
-    inside = torch.arange(scores.shape[1], device=scores.device)[None] < lengths.to(scores.device)[:, None]
-    return (scores.softmax(-1) * inside[..., None]).sum(1) / inside.sum(1, keepdim=True)

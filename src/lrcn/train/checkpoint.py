@@ -1,10 +1,11 @@
 """Checkpoints from which a killed run goes on to the same weights; safetensors and JSON, nothing pickled.
 
 All randomness in training is a function of (seed, step), and rates are a function of the step, so weights, optimiser
-moments and a few counters are the whole state.
+moments and a few counters are the whole state; of a network that goes through streams, also what it remembers of them.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,22 @@ class Progress:
 
 
 def save_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    memory: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Writes a checkpoint folder, whole or not at all, in place of the one before."""
+    """Writes a checkpoint folder, whole or not at all, in place of the one before.
+
+    `memory` is the recurrent state after the last batch, where the next goes on from it.
+    """
     with whole_folder(folder) as temporary:
+        if memory:
+            save_file(
+                {name: value.cpu().contiguous() for name, value in memory.items()},
+                temporary / "memory.safetensors",
+            )
         save_file(_learned(model), temporary / "model.safetensors")
         save_file(_moments(optimizer), temporary / "optimizer.safetensors")
         write_whole(temporary / "progress.json", json.dumps(asdict(progress)))
@@ -81,6 +94,20 @@ def load_checkpoint(
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _damaged(folder, error) from error
     return progress
+
+
+def load_memory(folder: Path, device: torch.device) -> dict[str, Tensor] | None:
+    """The recurrent state that a checkpoint holds; None where it holds none.
+
+    Raises:
+        LrcnError: it is damaged.
+    """
+    try:
+        return load_file(folder / "memory.safetensors", device=str(device))
+    except FileNotFoundError:
+        return None
+    except (OSError, SafetensorError) as error:
+        raise _damaged(folder, error) from error
 
 
 def save_weights(path: Path, model: nn.Module) -> None:

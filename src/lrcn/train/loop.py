@@ -1,20 +1,31 @@
 """The training loop: any task, one page. Killed at any step and started again, it ends with the same weights."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from lrcn.data.datasets import ClipSource, collate
+from lrcn.data.loader import epoch_batches
 from lrcn.data.sampler import ResumableSampler
+from lrcn.data.streams import Streams, StreamSampler, collate_streams
 from lrcn.errors import LrcnError
-from lrcn.train.checkpoint import Progress, load_checkpoint, load_weights, save_checkpoint, save_weights
+from lrcn.models.recurrent import State
+from lrcn.train.checkpoint import (
+    Progress,
+    load_checkpoint,
+    load_memory,
+    load_weights,
+    save_checkpoint,
+    save_weights,
+)
 from lrcn.train.distributed import Team
 from lrcn.train.optim import OptimConfig, build_optimizer, set_rates
 from lrcn.train.tracking import Tracker
@@ -28,7 +39,7 @@ class LoopConfig:
 
     Attributes:
         epochs: passes over the training clips.
-        batch: clips in a batch (of each process).
+        batch: clips in a batch (of each process); streams, where clips are laid end to end.
         accumulate: batches whose gradients make one step.
         precision: "fp32", "bf16", or "fp16" with a loss scale (GPU).
         patience: epochs without a better dev score before the run ends early; 0 never ends early.
@@ -62,7 +73,10 @@ class LoopConfig:
 class Task(Protocol):
     """What the loop needs to know of a task."""
 
-    clips: ClipSource
+    @property
+    def clips(self) -> ClipSource | Streams:
+        """What is learned from."""
+        ...
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The scalar to make small."""
@@ -70,6 +84,14 @@ class Task(Protocol):
 
     def dev_score(self, model: nn.Module) -> dict[str, float] | None:
         """Dev metrics with "score", which is to be large; None where there are no dev clips."""
+        ...
+
+
+class StreamTask(Task, Protocol):
+    """What the loop needs to know of a task whose clips may be `Streams`."""
+
+    def stream_loss(self, model: nn.Module, batch: Batch, state: State | None) -> tuple[Tensor, State]:
+        """The loss given the state after the batch before, and the state after this one, detached."""
         ...
 
 
@@ -117,75 +139,103 @@ def _run(
     team: Team,
     name: str,
 ) -> None:
-    sampler = ResumableSampler(
-        len(task.clips), config.batch, config.seed, team.rank, team.world, drop_last=False
-    )
+    sampler = _sampler(task.clips, config, team)
     per_epoch = -(-len(sampler) // config.accumulate)
     steps = config.epochs * per_epoch
     device = next(model.parameters()).device
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
     if progress.scaler:
         scaler.load_state_dict(progress.scaler)
-    team_model = team.wrap(model)
+    learner = team.wrap(_Learner(model, task))
+    state = load_memory(folder / "checkpoint", device) if progress.batch else None
     board = folder / "tensorboard" if config.tensorboard else None
     saved = time.monotonic()
-    with Tracker(
-        folder / "log.jsonl", progress.step, steps, silent=not team.leads, tensorboard=board, name=name
-    ) as tracker:
+
+    def save_when_due() -> None:
+        nonlocal saved
+        # The leader does not know what other processes remember of their streams; between epochs, none remembers any.
+        whole = team.world == 1 or not state
+        if team.leads and whole and time.monotonic() - saved > config.checkpoint_seconds:
+            progress.scaler = scaler.state_dict()
+            save_checkpoint(folder / "checkpoint", model, optimizer, progress, state)
+            saved = time.monotonic()
+
+    with (
+        Tracker(
+            folder / "log.jsonl", progress.step, steps, silent=not team.leads, tensorboard=board, name=name
+        ) as tracker,
+        closing(_batches(task.clips, sampler, config, progress)) as batches,
+    ):
         while progress.epoch < config.epochs:
             model.train()
             started, clips = time.monotonic(), 0
-            for group in _groups(_batches(task.clips, sampler, config, progress), config.accumulate):
+            left = len(sampler.bound(progress.epoch, progress.batch))
+            for group in _groups(islice(batches, left), config.accumulate):
                 # Dropout follows from (seed, step) alone, so a resumed run draws what the uninterrupted one drew.
                 torch.manual_seed(_draw_seed(config.seed, progress.step, team.rank))
                 rate = set_rates(optimizer, config.optim, progress.step, steps)
-                loss = _step(team_model, task, group, optimizer, scaler, config, device)
+                loss, state = _step(learner, group, state, optimizer, scaler, config, device)
                 progress.step += 1
                 progress.batch += len(group)
                 clips += sum(len(batch["index"]) for batch in group) * team.world
                 speed = clips / (time.monotonic() - started)
                 tracker.log(progress.step, loss=loss, lr=rate, clips_per_second=round(speed, 2))
                 tracker.show(progress.step, loss, speed)
-                if team.leads and time.monotonic() - saved > config.checkpoint_seconds:
-                    progress.scaler = scaler.state_dict()
-                    save_checkpoint(folder / "checkpoint", model, optimizer, progress)
-                    saved = time.monotonic()
-            progress.epoch, progress.batch = progress.epoch + 1, 0
+                save_when_due()
+            progress.epoch, progress.batch, state = progress.epoch + 1, 0, None
             if _judge(model, task, config, folder, progress, tracker, team):
                 break
+            if team.world > 1:
+                save_when_due()
         progress.finished = True
         if team.leads:
             save_checkpoint(folder / "checkpoint", model, optimizer, progress)
         team.wait()
 
 
+class _Learner(nn.Module):
+    """A model with its loss: one forward pass, whatever of the model a task calls, as averaging gradients needs it."""
+
+    def __init__(self, model: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+
+    def forward(self, batch: Batch, state: State | None) -> tuple[Tensor, State | None]:
+        """The loss, and for streams the state after the batch."""
+        if "cont" in batch:
+            return cast(StreamTask, self.task).stream_loss(self.model, batch, state)
+        return self.task.loss(self.model, batch), None
+
+
 def _step(
-    model: nn.Module,
-    task: Task,
+    learner: nn.Module,
     group: list[Batch],
+    state: State | None,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     config: LoopConfig,
     device: torch.device,
-) -> float:
-    """One optimiser step over the batches of `group`; returns their mean loss."""
+) -> tuple[float, State | None]:
+    """One optimiser step over the batches of `group`; returns their mean loss, and the state after them."""
     optimizer.zero_grad(set_to_none=True)
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.precision)
     total = 0.0
     for batch in group:
         on_device = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
         with torch.autocast(device.type, dtype=half, enabled=half is not None):
-            loss = task.loss(model, on_device) / len(group)
-        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            loss, state = learner(on_device, state)
+            loss = loss / len(group)
+        scaler.scale(loss).backward()
         total += float(loss.detach())
     if total != total:
         raise LrcnError("The loss is not a number any more: lower optim.lr, or set precision to fp32.")
     scaler.unscale_(optimizer)
     if config.optim.clip_norm:
-        nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip_norm)
+        nn.utils.clip_grad_norm_(learner.parameters(), config.optim.clip_norm)
     scaler.step(optimizer)
     scaler.update()
-    return total
+    return total, state
 
 
 def _judge(
@@ -214,18 +264,21 @@ def _judge(
     return team.agree(stop)
 
 
+def _sampler(clips: ClipSource | Streams, config: LoopConfig, team: Team) -> ResumableSampler | StreamSampler:
+    if isinstance(clips, Streams):
+        return clips.sampler(config.batch, config.seed, team.rank, team.world)
+    return ResumableSampler(len(clips), config.batch, config.seed, team.rank, team.world, drop_last=False)
+
+
 def _batches(
-    clips: ClipSource, sampler: ResumableSampler, config: LoopConfig, progress: Progress
-) -> Iterator[Batch]:
-    bound: Any = sampler.bound(progress.epoch, progress.batch)
-    loader: Any = DataLoader(
-        clips,  # type: ignore[arg-type]
-        batch_sampler=bound,
-        num_workers=config.workers,
-        collate_fn=collate,
-        pin_memory=torch.cuda.is_available(),
-    )
-    yield from loader
+    clips: ClipSource | Streams,
+    sampler: ResumableSampler | StreamSampler,
+    config: LoopConfig,
+    progress: Progress,
+) -> Generator[Batch, None, None]:
+    epochs = range(progress.epoch, config.epochs)
+    join = collate_streams if isinstance(clips, Streams) else collate
+    return epoch_batches(clips, sampler, epochs, progress.batch, workers=config.workers, join=join)
 
 
 def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:

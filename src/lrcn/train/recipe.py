@@ -11,9 +11,11 @@ import torch
 from lrcn.config import from_values, merge, read_yaml, to_values
 from lrcn.data.moves import MoveStyle
 from lrcn.data.sampling import Sampling
+from lrcn.data.streams import StreamsConfig
 from lrcn.data.transforms import Augment, Preprocess
 from lrcn.errors import LrcnError
 from lrcn.models.cnn import EncoderConfig, pretrained_within_reach
+from lrcn.models.fusion import read_weights
 from lrcn.models.recognizer import RecognizerConfig
 from lrcn.train.loop import LoopConfig
 
@@ -58,6 +60,8 @@ class DataConfig:
         seed: of the division and of the random draws.
         frame_cache: a folder that keeps each clip's small frames, so that it is decoded once though the CNN is tuned;
             `lrcn data cache` fills it beforehand. Empty keeps none.
+        streams: training clips, or whole videos with timed segments, end to end in `train.batch` streams, the recurrent
+            state carried from batch to batch; None pads a batch of clips.
     """
 
     source: str = ""
@@ -67,6 +71,27 @@ class DataConfig:
     allow_leakage: bool = False
     seed: int = 0
     frame_cache: str = ""
+    streams: StreamsConfig | None = None
+
+
+@dataclass(frozen=True)
+class FusedConfig:
+    """A row of a study that needs no training: variants whose probabilities of each clip are added up.
+
+    Attributes:
+        members: names of variants.
+        weights: p of the first of two, such as "1/3"; one for each, such as "0.5,0.3,0.2"; or "dev": tuned for each
+            fold on what was said of the clips that the other folds hold out.
+    """
+
+    members: tuple[str, ...]
+    weights: str | float = "1/2"
+
+    def __post_init__(self) -> None:
+        if len(set(self.members)) < max(2, len(self.members)):
+            raise LrcnError(f"study.fused has the members {list(self.members)}: give two or more, each once.")
+        if self.weights != "dev":
+            read_weights(self.weights, len(self.members))
 
 
 @dataclass(frozen=True)
@@ -78,6 +103,7 @@ class StudyConfig:
         by: the manifest field whose values are never divided.
         seeds: each fold is trained once with each.
         variants: name -> settings laid over the recipe.
+        fused: name -> which variants are taken together, without training again.
         shuffle: also tests every model on frames in random order.
     """
 
@@ -85,7 +111,18 @@ class StudyConfig:
     by: str = "group"
     seeds: tuple[int, ...] = (0,)
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    fused: dict[str, FusedConfig] = field(default_factory=dict)
     shuffle: bool = True
+
+    def __post_init__(self) -> None:
+        for name, row in self.fused.items():
+            unknown = [member for member in row.members if member not in self.variants]
+            if unknown:
+                raise LrcnError(
+                    f"study.fused.{name} has the member {unknown[0]!r}: the variants are {', '.join(self.variants)}."
+                )
+            if name in self.variants:
+                raise LrcnError(f"study.fused.{name} is the name of a variant too: give it another.")
 
 
 @dataclass(frozen=True)
@@ -105,6 +142,8 @@ class Recipe:
         tune: a second one, in which the CNN's last `tune_stages` learn too; None leaves it out.
         tune_stages: stages of the CNN that learn in `tune`; -1 is all.
         label_smoothing: share of the target spread over the other classes.
+        step_loss: share of the loss that is taken at every step, the rest is that of each clip as a whole; None is 1,
+            and 0.5 where `model.head` pools by attention, which learns from the clip alone.
         device: "auto", "cpu", "cuda", ...
         study: many runs instead of one.
     """
@@ -121,8 +160,33 @@ class Recipe:
     tune: LoopConfig | None = None
     tune_stages: int = -1
     label_smoothing: float = 0.0
+    step_loss: float | None = None
     device: str = "auto"
     study: StudyConfig | None = None
+
+    def __post_init__(self) -> None:
+        attends = self.model.head.pool == "attention"
+        if self.step_loss is not None and not 0 <= self.step_loss <= 1:
+            raise LrcnError(f"step_loss is {self.step_loss}: give a share from 0 to 1.")
+        if attends and self.step_loss == 1:
+            raise LrcnError(
+                "step_loss is 1, and model.head.pool attention learns from the rest of the loss alone: give less."
+            )
+        if self.data.streams is not None:
+            self._check_streams(self.data.streams, attends)
+
+    def _check_streams(self, streams: StreamsConfig, attends: bool) -> None:
+        if attends or self.model.recurrent.bidirectional or self.step_loss not in (None, 1):
+            raise LrcnError(
+                "data.streams cuts clips where a batch ends, and what needs a whole clip cannot learn from that: leave "
+                "it out, or set model.head.pool to mean, model.recurrent.bidirectional to false and step_loss to 1."
+            )
+        one_pass = self.sampling.spread == "window" and self.sampling.stride is None
+        if streams.rows == "segments" and (self.data.moves or self.study or not one_pass):
+            raise LrcnError(
+                "data.streams.rows is segments, which needs data.source, no study, and videos read in one pass: "
+                "sampling.spread window and no sampling.stride."
+            )
 
 
 def read_recipe(path: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lrcn.config import to_values, to_yaml
+from lrcn.data.datasets import ClipSource
+from lrcn.data.streams import Streams
+from lrcn.evaluate import detection
+from lrcn.evaluate.detection import DetectionMetrics
 from lrcn.evaluate.recognition import RecognitionMetrics, measure
 from lrcn.files import write_whole
 from lrcn.fingerprint import fingerprint
@@ -17,8 +21,8 @@ from lrcn.train.card import model_card
 from lrcn.train.distributed import Team, joined_team
 from lrcn.train.loop import LoopConfig, fit
 from lrcn.train.recipe import Recipe
-from lrcn.train.splits import Split, cached, single_split
-from lrcn.train.tasks import RecognitionTask
+from lrcn.train.splits import Split, cached, clips_in, single_split
+from lrcn.train.tasks import DetectionTask, RecognitionTask
 from lrcn.train.tracking import read_log
 
 Report = Callable[[str], None]
@@ -56,8 +60,9 @@ def train(recipe: Recipe, out: str | Path, report: Report = print) -> Result:
         tell = report if team.leads else _silent
         split = single_split(recipe, tell)
         tell(
-            f"{len(split.labels)} classes, {len(split.train)} training clips"
-            f"{f', {len(split.dev)} dev' if split.dev else ''}{f', {len(split.test)} test' if split.test else ''}."
+            f"{len(split.labels)} classes, {clips_in(split.train)} training clips"
+            f"{f', {clips_in(split.dev)} dev' if split.dev else ''}"
+            f"{f', {clips_in(split.test)} test' if split.test else ''}."
         )
         model = train_split(recipe, split, out, team)
         if not team.leads:
@@ -105,9 +110,26 @@ def _stretch(
     team: Team,
     name: str,
 ) -> None:
-    task = RecognitionTask(split.train, split.dev, recipe.label_smoothing)
+    task = _task(recipe, split)
     folder.mkdir(parents=True, exist_ok=True)
     fit(model, task, config, folder, recipe=key, team=team, name=name)
+
+
+def _task(recipe: Recipe, split: Split) -> RecognitionTask:
+    streams = recipe.data.streams
+    if streams is None:
+        return RecognitionTask(split.train, split.dev, recipe.label_smoothing, recipe.step_loss)
+    clips = Streams(split.train, streams.length, split.layout)
+    if streams.rows == "clips":
+        return RecognitionTask(clips, split.dev, recipe.label_smoothing, recipe.step_loss)
+    return DetectionTask(clips, split.dev, recipe.label_smoothing, background=streams.background)
+
+
+def _measured(recipe: Recipe, model: Recognizer, clips: ClipSource) -> RecognitionMetrics | DetectionMetrics:
+    streams = recipe.data.streams
+    if streams is None or streams.rows == "clips":
+        return measure(model, clips)
+    return detection.measure(model, clips, streams.background)
 
 
 def _finish(recipe: Recipe, split: Split, model: Recognizer, out: Path) -> Result:
@@ -115,7 +137,7 @@ def _finish(recipe: Recipe, split: Split, model: Recognizer, out: Path) -> Resul
     # What is measured is what is kept, which is rounded to half precision.
     save_model(out / "model", model, recipe.preprocess, recipe.sampling)
     kept = load_folder(out / "model", model.classifier.weight.device).model
-    metrics = {name: measure(kept, clips) for name, clips in judged.items()}
+    metrics = {name: _measured(recipe, kept, clips) for name, clips in judged.items()}
     values = {name: found.to_json() for name, found in metrics.items()}
     save_model(
         out / "model",
@@ -132,7 +154,7 @@ def _finish(recipe: Recipe, split: Split, model: Recognizer, out: Path) -> Resul
     return Result(out / "model", values, sentences)
 
 
-def _draw(out: Path, metrics: dict[str, RecognitionMetrics], recipe: Recipe) -> None:
+def _draw(out: Path, metrics: dict[str, RecognitionMetrics | DetectionMetrics], recipe: Recipe) -> None:
     from lrcn import visualize
 
     stretches = ["train", "tune"] if recipe.tune is not None else ["train"]

@@ -7,13 +7,17 @@ from pathlib import Path
 
 from lrcn.data.cache import FeatureCache
 from lrcn.data.check import check_manifest
-from lrcn.data.datasets import ClipDataset, ClipSource, Item
+from lrcn.data.datasets import ClipDataset, ClipSource, Item, PreparedClips
 from lrcn.data.importers import import_data
 from lrcn.data.manifest import Row, labels_of, read_manifest
 from lrcn.data.moves import MovesDataset, plain
 from lrcn.data.splits import group_folds, guess_groups, refuse_leakage, split_rows
+from lrcn.data.streams import Layout, StreamsConfig
+from lrcn.data.timed import TimedVideos
+from lrcn.data.transforms import Augment, Preprocess
 from lrcn.data.video import list_media
 from lrcn.errors import LrcnError
+from lrcn.evaluate.detection import PIECE
 from lrcn.fingerprint import fingerprint
 from lrcn.models.cnn import FrameEncoder
 from lrcn.train.recipe import MovesData, Recipe
@@ -31,18 +35,27 @@ class Split:
         train: random draws.
         dev: chooses the weights where it is there.
         test: looked at once, at the end.
+        layout: how the training items are laid end to end, where that is known.
     """
 
     labels: list[str]
     train: ClipSource
     dev: ClipSource | None = None
     test: ClipSource | None = None
+    layout: Layout | None = None
 
     def key(self) -> str:
         """A hash of the clips, so that a run is not taken up with others."""
         parts = [self.train, self.dev, self.test]
         keys = [source and [source.key(index, 0) for index in range(len(source))] for source in parts]
         return fingerprint(self.labels, keys)
+
+
+def clips_in(source: ClipSource | None) -> int:
+    """How many clips there are; a video in pieces is one."""
+    if isinstance(source, TimedVideos):
+        return len(source.videos)
+    return 0 if source is None else len(source)
 
 
 class Chosen:
@@ -111,7 +124,7 @@ _TOLD = 5
 def single_split(recipe: Recipe, report: Report) -> Split:
     """The recipe's own division into train, dev and test."""
     if recipe.data.moves is not None:
-        return _moves_split(recipe.data.moves)
+        return _moves_split(recipe.data.moves, recipe.preprocess)
     rows = usable_rows(read_rows(recipe.data.source, report), report)
     if recipe.data.resplit or {row.split for row in rows} <= {None, "train"}:
         rows, sentence = split_rows(rows, recipe.data.shares, recipe.data.seed)
@@ -167,7 +180,7 @@ def cached(split: Split, encoder: FrameEncoder, folder: Path, views: int, worker
 
     train = filled(split.train, views, "training")
     assert train is not None
-    return Split(split.labels, train, filled(split.dev, 1, "dev"), filled(split.test, 1, "test"))
+    return replace(split, train=train, dev=filled(split.dev, 1, "dev"), test=filled(split.test, 1, "test"))
 
 
 def _split_of(recipe: Recipe, rows: list[Row], train: list[int], dev: list[int], test: list[int]) -> Split:
@@ -178,6 +191,9 @@ def _split_of(recipe: Recipe, rows: list[Row], train: list[int], dev: list[int],
             "at least one clip of each of two classes is needed."
         )
     frames = Path(recipe.data.frame_cache).expanduser() if recipe.data.frame_cache else None
+    if recipe.data.streams is not None and recipe.data.streams.rows == "segments":
+        parts = ([rows[index] for index in part] for part in (train, dev, test))
+        return _timed_split(recipe, recipe.data.streams, labels, frames, *parts)
     dataset = partial(ClipDataset, rows, labels, recipe.sampling, recipe.preprocess, frame_cache=frames)
     drawn = dataset(recipe.augment, train=True, seed=recipe.data.seed)
     fixed = dataset(train=False)
@@ -189,7 +205,42 @@ def _split_of(recipe: Recipe, rows: list[Row], train: list[int], dev: list[int],
     )
 
 
-def _moves_split(data: MovesData) -> Split:
+def _timed_split(
+    recipe: Recipe,
+    streams: StreamsConfig,
+    labels: list[str],
+    frames: Path | None,
+    train: list[Row],
+    dev: list[Row],
+    test: list[Row],
+) -> Split:
+    labels = sorted({*labels, *filter(None, [streams.background])})
+
+    def videos(rows: list[Row], piece: int, augment: Augment | None = None) -> TimedVideos:
+        return TimedVideos(
+            rows,
+            labels,
+            recipe.sampling,
+            recipe.preprocess,
+            augment,
+            train=augment is not None,
+            piece=piece,
+            background=streams.background,
+            seed=recipe.data.seed,
+            frame_cache=frames,
+        )
+
+    drawn = videos(train, streams.length, recipe.augment)
+    return Split(
+        labels,
+        drawn,
+        videos(dev, PIECE) if dev else None,
+        videos(test, PIECE) if test else None,
+        drawn.layout,
+    )
+
+
+def _moves_split(data: MovesData, preprocess: Preprocess) -> Split:
     train_photos = listed_photos(data.photos, data.train)
     stills = [row.path for source in data.clips for row in read_rows(source, lambda _: None)]
     train = MovesDataset(train_photos + stills, data.style, length=data.length, seed=data.seed)
@@ -198,6 +249,13 @@ def _moves_split(data: MovesData) -> Split:
         style = data.dev_style or plain(data.style)
         dev = MovesDataset(
             listed_photos(data.photos, data.dev), style, length=data.dev_length, seed=data.seed + 1
+        )
+    preparation = preprocess.preparation()
+    if preparation.steps:
+        return Split(
+            list(MovesDataset.labels),
+            PreparedClips(train, preparation),
+            dev and PreparedClips(dev, preparation),
         )
     return Split(list(MovesDataset.labels), train, dev)
 
