@@ -20,8 +20,7 @@ from lrcn.errors import LrcnError
 
 if TYPE_CHECKING:
     from lrcn.models.recognizer import Recognizer
-    from lrcn.models.zoo import list_models
-    from lrcn.models.zoo import load_model as load
+    from lrcn.models.zoo import list_models, load
     from lrcn.predict import Recognition, recognize
     from lrcn.segments import Segment
 
@@ -44,7 +43,7 @@ _HOMES = {
     "Recognizer": "lrcn.models.recognizer:Recognizer",
     "Segment": "lrcn.segments:Segment",
     "list_models": "lrcn.models.zoo:list_models",
-    "load": "lrcn.models.zoo:load_model",
+    "load": "lrcn.models.zoo:load",
     "recognize": "lrcn.predict:recognize",
 }
 

@@ -18,6 +18,7 @@ from lrcn.errors import LrcnError
 from lrcn.evaluate import recognition
 from lrcn.evaluate.recognition import evaluate, measure
 from lrcn.models.folder import load_folder, save_model
+from lrcn.models.heads import ClipHead, HeadConfig
 from lrcn.models.recognizer import IGNORED
 
 
@@ -30,10 +31,10 @@ class Echo(torch.nn.Module):
         self.classifier = torch.nn.Linear(1, 1)
         self.seen: list[tuple[int, ...]] = []
 
-    def forward(self, frames, lengths, *, maps):
+    def judge(self, frames, lengths, *, maps):
         self.seen.append(tuple(maps.shape[:2]))
         assert not self.training and not torch.is_grad_enabled()
-        return maps.float()
+        return ClipHead(HeadConfig(), 0)(maps, maps.float(), lengths)
 
 
 def scored_clips(classes, lengths, seed, per_frame=False) -> MadeClips:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lrcn.cli.call import JSON_OR_TABLE, Call, existing, folder_to_write
 from lrcn.cli.data import rows_of
@@ -17,7 +18,11 @@ from lrcn.text import one_line
 
 if TYPE_CHECKING:
     from lrcn.data.manifest import Row
+    from lrcn.evaluate.detection import DetectionMetrics
     from lrcn.evaluate.recognition import RecognitionMetrics
+
+# Known here too, so that help need not load what measures them.
+_PROTOCOLS = ("stream", "clips", "centre-crop", "ten-crop", "released-demo", "all")
 
 
 def train(call: Call) -> int:
@@ -72,6 +77,7 @@ def evaluate(call: Call) -> int:
     call.example(
         "lrcn eval --model runs/moves/model --data clips.jsonl",
         "lrcn eval --model camera-moves --data clips.jsonl --format json --out numbers/",
+        "lrcn eval --model models/lrcn --data ucf101.jsonl --protocol all --resize 240x320",
     )
     call.add_argument(
         "--model", required=True, help="a name of `lrcn models`, a folder, or hf-hub:owner/name"
@@ -86,36 +92,97 @@ def evaluate(call: Call) -> int:
     call.add_argument(
         "--split", help="which split (default: test where the data have splits, else all clips)"
     )
+    _add_protocols(call)
+    call.add_argument(
+        "--segments",
+        action="store_true",
+        help="the rows of a file are the timed segments of one video: each video is read from its beginning to its end "
+        "and judged by frames and by segments",
+    )
+    call.add_argument(
+        "--background",
+        metavar="LABEL",
+        default="",
+        help="with --segments, the class of frames in none (default: they are not judged)",
+    )
     call.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     call.add_argument(
         "--format", choices=JSON_OR_TABLE, default="table", help="what is written (default: table)"
     )
     call.add_argument(
-        "--out", metavar="DIR", type=Path, help="also write metrics.json and confusion.png there"
+        "--out", metavar="DIR", type=Path, help="also write metrics.json and pictures of the confusion there"
     )
     args = call.parse()
     if args.out is not None:
         folder_to_write(args.out, "--out")
-    rows, sentence = _rows_of_split(rows_of(args.data)[0], args.split, args.data)
+    rows, sentence = rows_of_split(rows_of(args.data)[0], args.split, args.data)
     with Status() as status:
         status.show(f"loading {args.model}")
+        from lrcn.evaluate import detection
+        from lrcn.evaluate.protocols import USUAL, ProtocolConfig, lines_of, measure_protocols
         from lrcn.evaluate.recognition import evaluate
-        from lrcn.models.zoo import load_model
+        from lrcn.models.folder import Loaded
+        from lrcn.models.zoo import load
 
-        loaded = load_model(args.model, args.device)
-        metrics = evaluate(
-            loaded,
-            rows,
-            progress=lambda done, total: status.show("evaluating", done, total),
-            report=lambda sentence: status.say(f"lrcn: {one_line(sentence)}"),
-        )
+        found: dict[str, RecognitionMetrics | DetectionMetrics]
+        protocols: Any = USUAL if args.protocol == "all" else (args.protocol or "stream",)
+        config = ProtocolConfig(protocols, args.clip_frames, args.clip_stride, resize=args.resize)
+        loaded = load(args.model, args.device)
+        options: dict[str, Any] = {
+            "progress": lambda done, total: status.show("evaluating", done, total),
+            "report": lambda sentence: status.say(f"lrcn: {one_line(sentence)}"),
+        }
+        if args.segments:
+            if args.protocol is not None or not isinstance(loaded, Loaded):
+                raise LrcnError(
+                    "--segments reads whole videos with one network: leave --protocol out, and give one."
+                )
+            timed = detection.evaluate(loaded, rows, background=args.background, **options)
+            found, values, lines = {"": timed}, timed.to_json(), timed.lines()
+        elif args.protocol is None:
+            metrics = evaluate(loaded, rows, **options)
+            found, values, lines = {"": metrics}, metrics.to_json(), metrics.lines()
+        else:
+            measured = measure_protocols(loaded, rows, config, **options)
+            found = {f"-{name}": protocol.videos for name, protocol in measured.items()}
+            values = {name: protocol.to_json() for name, protocol in measured.items()}
+            lines = lines_of(measured)
     if args.out is not None:
-        _write_numbers(metrics, args.out)
+        _write_numbers(values, found, args.out)
     if args.format == "json":
-        print(json.dumps(metrics.to_json(), ensure_ascii=False))
+        print(json.dumps(values, ensure_ascii=False))
     else:
-        print("\n".join([sentence, *metrics.lines()]))
-    return 1 if metrics.left_out else 0
+        print("\n".join([sentence, *lines]))
+    return 1 if next(iter(found.values())).left_out else 0
+
+
+def _add_protocols(call: Call) -> None:
+    call.add_argument(
+        "--protocol",
+        choices=_PROTOCOLS,
+        help="how a video is read: in one pass (the default), in clips, in clips of the centre of a larger frame, of "
+        "ten crops, of ten crops as the paper's released demo cut them; all: the first four at once",
+    )
+    call.add_argument(
+        "--clip-frames", type=int, default=16, metavar="N", help="frames of a clip (default: 16)"
+    )
+    call.add_argument(
+        "--clip-stride", type=int, default=8, metavar="N", help="frames from clip to clip (default: 8)"
+    )
+    call.add_argument(
+        "--resize",
+        type=_size,
+        metavar="HxW",
+        help="what frames are scaled to before crops are cut, such as the paper's 240x320 (default: as the model has "
+        "them, but 240/227 larger)",
+    )
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal() and 0 < int(height) < 10**5 and 0 < int(width) < 10**5):
+        raise argparse.ArgumentTypeError(f"{text!r} is no height and width such as 240x320")
+    return int(height), int(width)
 
 
 def _report(*lines: str) -> None:
@@ -125,7 +192,7 @@ def _report(*lines: str) -> None:
             print(line, flush=True)
 
 
-def _rows_of_split(rows: list[Row], split: str | None, data: Path) -> tuple[list[Row], str]:
+def rows_of_split(rows: list[Row], split: str | None, data: Path) -> tuple[list[Row], str]:
     """The labelled rows to measure on, and a sentence that says which they are."""
     splits = sorted({row.split for row in rows if row.split is not None})
     if split is None and not splits:
@@ -138,10 +205,14 @@ def _rows_of_split(rows: list[Row], split: str | None, data: Path) -> tuple[list
     return chosen, f"The {len(chosen)} clips of the split {split} of {data}."
 
 
-def _write_numbers(metrics: RecognitionMetrics, folder: Path) -> None:
+def _write_numbers(
+    values: Any, found: dict[str, RecognitionMetrics | DetectionMetrics], folder: Path
+) -> None:
     from lrcn.files import write_whole
     from lrcn.visualize import confusion, save
 
-    write_whole(folder / "metrics.json", json.dumps(metrics.to_json(), indent=2, ensure_ascii=False) + "\n")
-    save(confusion(metrics.confusion, metrics.labels), folder / "confusion.png")
-    say(f"Wrote {folder / 'metrics.json'} and {folder / 'confusion.png'}.")
+    write_whole(folder / "metrics.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    pictures = [folder / f"confusion{name}.png" for name in found]
+    for picture, metrics in zip(pictures, found.values(), strict=True):
+        save(confusion(metrics.confusion, metrics.labels), picture)
+    say(f"Wrote {folder / 'metrics.json'} and {', '.join(map(str, pictures))}.")

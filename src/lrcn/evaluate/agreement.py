@@ -123,7 +123,8 @@ def refuse_other_labels(loaded: Loaded) -> None:
 
 @torch.inference_mode()
 def _said(loaded: Loaded, pictures: NDArray[np.uint8]) -> list[str]:
-    small = np.stack([loaded.preprocess.resize(picture).transpose(2, 0, 1) for picture in pictures])
+    preparation = loaded.preprocess.preparation()
+    small, _ = preparation(np.stack([preparation.resize(picture).transpose(2, 0, 1) for picture in pictures]))
     device = loaded.model.classifier.weight.device
     scores = loaded.model(torch.from_numpy(small)[None].to(device))[0]
     return [loaded.labels[k] for k in scores.argmax(-1).tolist()]

@@ -1,8 +1,8 @@
 """How well clips are recognised: clip and frame accuracy, per class, top-5, confusion; all from one pass."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from lrcn.data.manifest import Row
 from lrcn.data.video import VideoError
 from lrcn.errors import LrcnError
 from lrcn.models.folder import Loaded
-from lrcn.models.recognizer import IGNORED, Recognizer, clip_probabilities, step_labels
+from lrcn.models.fusion import Fused
+from lrcn.models.heads import Verdict
+from lrcn.models.recognizer import IGNORED, Recognizer, step_labels
 
 _SHOWN_FRAMES = 2048
 
@@ -32,6 +34,7 @@ class RecognitionMetrics:
         middle_frame_accuracy: share of clips whose middle frame's score alone is right.
         last_frame_accuracy: share of clips whose last frame's score is right: what a stream says at the end.
         truths: (N,) class of each clip; predictions: (N,) predicted class, in the order given.
+        probabilities: (N, K), what was said of each clip.
         left_out: how many more clips there were that could not be read.
     """
 
@@ -45,6 +48,7 @@ class RecognitionMetrics:
     last_frame_accuracy: float
     truths: NDArray[np.int64]
     predictions: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
     left_out: int = 0
 
     @property
@@ -90,13 +94,13 @@ _RATES = (
 
 
 def evaluate(
-    loaded: Loaded,
+    loaded: Loaded | Fused,
     rows: Sequence[Row],
     *,
     progress: Callable[[int, int], None] | None = None,
     report: Callable[[str], None] | None = None,
 ) -> RecognitionMetrics:
-    """Measures a model on the labelled clips of a manifest, each read whole, as `lrcn recognize` reads it.
+    """Measures a model on the labelled clips of a manifest, each read whole, from a fresh state.
 
     Clips that cannot be read are left out and counted; `report` is called with the reason of each.
 
@@ -105,6 +109,12 @@ def evaluate(
     """
     if not rows:
         raise LrcnError("There are no clips to evaluate on: check the manifest and --split.")
+    if isinstance(loaded, Fused):
+        # Not above: protocols build on these metrics.
+        from lrcn.evaluate.protocols import ProtocolConfig, measure_protocols
+
+        stream = ProtocolConfig(("stream",))
+        return measure_protocols(loaded, rows, stream, progress=progress, report=report)["stream"].videos
     clips = ClipDataset(rows, loaded.labels, loaded.sampling, loaded.preprocess, train=False)
     return measure(loaded.model, clips, progress=progress, report_unreadable=report or (lambda _: None))
 
@@ -148,27 +158,37 @@ def measure(
     for batch in _batches(clips, shuffle_seed, leave_out):
         on_device = {key: value.to(device) for key, value in batch.items()}
         lengths = batch["lengths"]
-        scores = model(on_device.get("frames"), lengths, maps=on_device.get("maps"))
-        results.append(_judged(scores.float().cpu(), lengths, batch["labels"]))
+        verdict = model.judge(on_device.get("frames"), lengths, maps=on_device.get("maps"))
+        results.append(_judged(verdict, lengths, batch["labels"]))
         done += len(lengths)
         if progress is not None:
             progress(done + len(left_out), len(clips))
     model.train(was_training)
     if not results:
         raise LrcnError(f"None of the {len(clips)} clips can be read: {left_out[0]}")
-    metrics = _metrics(model.labels, [np.concatenate(parts) for parts in zip(*results, strict=True)])
-    return replace(metrics, left_out=len(left_out))
+    return metrics_of(model.labels, results, len(left_out))
 
 
-def _judged(scores: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) -> tuple[NDArray[Any], ...]:
-    """Per clip: truth, probabilities, frames right, frames counted, middle right, last right."""
+class ClipResults(NamedTuple):
+    """What was found of n clips, arrays of n rows."""
+
+    truths: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    frames_right: NDArray[np.int64]
+    frames: NDArray[np.int64]
+    middle_right: NDArray[np.bool_]
+    last_right: NDArray[np.bool_]
+
+
+def _judged(verdict: Verdict, lengths: torch.Tensor, labels: torch.Tensor) -> ClipResults:
+    scores = verdict.scores.float().cpu()
     truth_steps = step_labels(labels, scores.shape[1], lengths)
     truth = labels if labels.ndim == 1 else _most_frequent(truth_steps)
     right = scores.argmax(-1) == truth_steps
     rows = torch.arange(len(lengths))
-    return (
+    return ClipResults(
         truth.numpy(),
-        clip_probabilities(scores, lengths).numpy(),
+        verdict.log_probabilities.float().exp().cpu().numpy(),
         right.sum(1).numpy(),
         (truth_steps != IGNORED).sum(1).numpy(),
         right[rows, lengths // 2].numpy(),
@@ -176,26 +196,54 @@ def _judged(scores: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) -
     )
 
 
-def _metrics(labels: list[str], parts: list[NDArray[Any]]) -> RecognitionMetrics:
-    truths, probabilities, right, counted, middle, last = parts
+class ClipRates(NamedTuple):
+    """What follows from the probabilities of whole clips alone; the fields are those of `RecognitionMetrics`."""
+
+    confusion: NDArray[np.int64]
+    accuracy: float
+    mean_class_accuracy: float
+    top5: float
+    predictions: NDArray[np.int64]
+
+
+def clip_rates(truths: NDArray[np.int64], probabilities: NDArray[np.floating[Any]]) -> ClipRates:
+    """Rates of N clips of classes (N,), given what was said of them (N, K)."""
     predictions = probabilities.argmax(1)
-    confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    classes = probabilities.shape[1]
+    confusion = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(confusion, (truths, predictions), 1)
     occurring = confusion.sum(axis=1) > 0
     top = np.argsort(-probabilities, axis=1)[:, :5]
-    return RecognitionMetrics(
-        labels=list(labels),
-        confusion=confusion,
+    return ClipRates(
+        confusion,
         accuracy=float((predictions == truths).mean()),
         mean_class_accuracy=float(
             (confusion.diagonal()[occurring] / confusion.sum(axis=1)[occurring]).mean()
         ),
         top5=float((top == truths[:, None]).any(axis=1).mean()),
-        frame_accuracy=float(right.sum() / counted.sum()),
-        middle_frame_accuracy=float(middle.mean()),
-        last_frame_accuracy=float(last.mean()),
-        truths=truths,
         predictions=predictions,
+    )
+
+
+def metrics_of(labels: Sequence[str], judged: Sequence[ClipResults], left_out: int = 0) -> RecognitionMetrics:
+    """All numbers of the clips that were judged, in any portions.
+
+    Args:
+        labels: names of the K classes.
+        judged: arrays (n,) of each portion, in the order of `ClipResults`.
+        left_out: how many more clips could not be read.
+    """
+    parts = ClipResults(*(np.concatenate(part) for part in zip(*judged, strict=True)))
+    rates = clip_rates(parts.truths, parts.probabilities)
+    return RecognitionMetrics(
+        labels=list(labels),
+        **rates._asdict(),
+        frame_accuracy=float(parts.frames_right.sum() / parts.frames.sum()),
+        middle_frame_accuracy=float(parts.middle_right.mean()),
+        last_frame_accuracy=float(parts.last_right.mean()),
+        truths=parts.truths,
+        probabilities=parts.probabilities,
+        left_out=left_out,
     )
 
 

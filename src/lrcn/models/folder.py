@@ -8,7 +8,7 @@ README.md           the model card
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from lrcn.predict import Recognition, Source
 
 Part = TypeVar("Part")
+
+FUSED_TASK = "fuse"
+"""The task in the config.json of a folder that holds several models; `lrcn.models.fusion` reads it."""
 
 
 @dataclass
@@ -84,10 +87,7 @@ def save_model(
     Raises:
         LrcnError: the folder holds something else than a model, or cannot be written.
     """
-    if Path(folder).is_dir() and any(Path(folder).iterdir()) and not (Path(folder) / "config.json").is_file():
-        raise LrcnError(
-            f"{folder} holds other things than a model, which would be lost: choose another folder."
-        )
+    refuse_other_things(folder)
     config = {
         "lrcn": version("lrcn"),
         "task": "recognize",
@@ -97,10 +97,7 @@ def save_model(
     }
     tensors = {name: _stored(value, half) for name, value in model.state_dict().items()}
     with whole_folder(folder) as temporary:
-        write_whole(temporary / "config.json", json.dumps(config, indent=2) + "\n")
-        write_whole(temporary / "labels.json", json.dumps(model.labels, indent=0, ensure_ascii=False) + "\n")
-        write_whole(temporary / "metrics.json", json.dumps(metrics or {}, indent=2) + "\n")
-        write_whole(temporary / "README.md", card or f"# {Path(folder).name}\n")
+        write_pieces(temporary, config, model.labels, metrics, card or f"# {Path(folder).name}\n")
         save_file(tensors, temporary / "model.safetensors")
 
 
@@ -113,9 +110,9 @@ def load_folder(folder: str | Path, device: str | torch.device = "cpu") -> Loade
     folder = Path(folder)
     if not folder.is_dir():
         raise LrcnError(f"{folder} is no model folder: there is no such folder.")
-    config = _read_json(folder / "config.json", dict)
+    config = read_json(folder / "config.json", dict)
     _refuse_unknown(config, folder)
-    labels = _read_labels(folder / "labels.json")
+    labels = read_labels(folder / "labels.json")
     preprocess = _part(Preprocess, "preprocess", config, folder)
     sampling = _part(Sampling, "sampling", config, folder)
     model_config = _part(RecognizerConfig, "model", config, folder)
@@ -131,8 +128,35 @@ def load_folder(folder: str | Path, device: str | torch.device = "cpu") -> Loade
         sampling=sampling,
         labels=labels,
         folder=folder,
-        metrics=_read_json(folder / "metrics.json", dict) if (folder / "metrics.json").exists() else {},
+        metrics=read_json(folder / "metrics.json", dict) if (folder / "metrics.json").exists() else {},
     )
+
+
+def refuse_other_things(folder: str | Path) -> None:
+    """Keeps a model from replacing what is no model.
+
+    Raises:
+        LrcnError: the folder holds something else.
+    """
+    folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file():
+        raise LrcnError(
+            f"{folder} holds other things than a model, which would be lost: choose another folder."
+        )
+
+
+def write_pieces(
+    folder: Path,
+    config: Mapping[str, Any],
+    labels: Sequence[str],
+    metrics: Mapping[str, Any] | None,
+    card: str,
+) -> None:
+    """Writes all of a model folder but weights."""
+    write_whole(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    write_whole(folder / "labels.json", json.dumps(list(labels), indent=0, ensure_ascii=False) + "\n")
+    write_whole(folder / "metrics.json", json.dumps(metrics or {}, indent=2) + "\n")
+    write_whole(folder / "README.md", card)
 
 
 def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
@@ -150,8 +174,13 @@ def _part(kind: type[Part], name: str, config: dict[str, Any], folder: Path) -> 
     return from_values(kind, config[name], f"{folder / 'config.json'}: {name}")
 
 
-def _read_labels(path: Path) -> list[str]:
-    labels: list[str] = _read_json(path, list)
+def read_labels(path: Path) -> list[str]:
+    """Names of the classes in a labels.json.
+
+    Raises:
+        LrcnError: it is missing, or no list of names.
+    """
+    labels: list[str] = read_json(path, list)
     if (
         len(labels) < 2
         or not all(isinstance(label, str) for label in labels)
@@ -202,6 +231,10 @@ def _load_weights(model: Recognizer, tensors: dict[str, torch.Tensor], path: Pat
 
 
 def _refuse_unknown(config: dict[str, Any], folder: Path) -> None:
+    if config.get("task") == FUSED_TASK:
+        raise LrcnError(
+            f"{folder} fuses several models, and here one network is needed: give one of its folders."
+        )
     if config.get("task") != "recognize":
         raise LrcnError(
             f"{folder} holds a model for the task {config.get('task')!r}, which lrcn {version('lrcn')} does not know; "
@@ -209,7 +242,12 @@ def _refuse_unknown(config: dict[str, Any], folder: Path) -> None:
         )
 
 
-def _read_json(path: Path, kind: type) -> Any:
+def read_json(path: Path, kind: type) -> Any:
+    """What a JSON file of a model folder holds: a dict or a list, as `kind` says.
+
+    Raises:
+        LrcnError: it is missing, or holds something else.
+    """
     with _readable(path, "JSON"):
         value = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(value, kind):

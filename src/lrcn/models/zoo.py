@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from lrcn.errors import LrcnError
-from lrcn.models.folder import Loaded, load_folder
+from lrcn.models.folder import FUSED_TASK, Loaded, load_folder, read_json
+from lrcn.models.fusion import Fused, load_fused
 
 HUB = "hf-hub:"
 
@@ -43,8 +44,8 @@ def model_folder(model: str | Path) -> Path:
     )
 
 
-def load_model(model: str | Path, device: str | torch.device = "auto") -> Loaded:
-    """Loads a model by name, path or hub id.
+def load(model: str | Path, device: str | torch.device = "auto") -> Loaded | Fused:
+    """Loads a model by name, path or hub id: one network, or several that answer as one.
 
     Args:
         model: see `model_folder`.
@@ -53,6 +54,13 @@ def load_model(model: str | Path, device: str | torch.device = "auto") -> Loaded
     Raises:
         LrcnError: no such model or device, or a piece of the folder is missing or does not fit.
     """
+    folder, chosen = model_folder(model), chosen_device(device)
+    task = read_json(folder / "config.json", dict).get("task")
+    return load_fused(folder, chosen) if task == FUSED_TASK else load_folder(folder, chosen)
+
+
+def load_model(model: str | Path, device: str | torch.device = "auto") -> Loaded:
+    """The same for what needs the one network itself, its frames or its state; a fused model is refused."""
     return load_folder(model_folder(model), chosen_device(device))
 
 
@@ -76,7 +84,7 @@ def chosen_device(device: str | torch.device) -> torch.device:
 def _from_hub(repository: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    wanted = ["*.json", "*.md", "model.safetensors"]
+    wanted = ["*.json", "*.md", "model.safetensors", "*/model.safetensors"]
     try:
         return Path(snapshot_download(repository, allow_patterns=wanted))
     except Exception as error:  # the hub client passes on whatever its network library raises
