@@ -34,6 +34,7 @@ from lrcn.models.reading import ReadingConfig
 from lrcn.models.recognizer import Recognizer, RecognizerConfig
 from lrcn.models.recurrent import RecurrentConfig
 from lrcn.models.zoo import shipped_folder
+from lrcn.train.recipe import read_recipe
 
 LABELS = ["pan", "tilt"]
 
@@ -478,6 +479,32 @@ def test_the_cached_frames_are_those_training_reads(say, work, monkeypatch):
     )
     monkeypatch.setattr("lrcn.data.datasets.open_video", None)
     assert clips.item(0, 3)["frames"].shape == (4, 3, 24, 24)
+
+
+def test_the_cached_images_of_motion_are_those_a_recipe_trains_on(say, work, monkeypatch):
+    (work / "m.jsonl").write_text('{"path": "a.mp4", "label": "pan"}\n')
+    (work / "flow.yaml").write_text(
+        "data: {source: m.jsonl}\npreprocess: {size: 24, motion: {kind: flow}}\nsampling: {rate: 5, frames: 4}\n"
+        "augment: {scale: 0.5, flip: true}\n"
+    )
+    shown = []
+    monkeypatch.setattr(Status, "show", lambda self, *told: shown.append(told))
+    assert say("data", "cache", "m.jsonl", "--to", "frames", "--recipe", "flow.yaml")[0] == 0
+    assert [told for told in shown if told[0] == "decoding and finding motion"][-1][1:] == (1.0, 1)
+    recipe = read_recipe(work / "flow.yaml")
+    clips = ClipDataset(
+        [Row(str(work / "a.mp4"), "pan")],
+        ["pan"],
+        recipe.sampling,
+        recipe.preprocess,
+        recipe.augment,
+        train=True,
+        frame_cache=work / "frames",
+    )
+    monkeypatch.setattr("lrcn.data.datasets.open_video", None)
+    assert clips.item(0, 3)["frames"].shape == (4, 3, 24, 24)
+    both = ("--recipe", "flow.yaml", "--model", "model")
+    assert say("data", "cache", "m.jsonl", "--to", "frames", *both)[0] == 2
 
 
 def test_data_that_need_mending_are_exit_code_1(say, work):

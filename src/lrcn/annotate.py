@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 _WIDEST, _NARROWEST = 1280, 320
 _TICK = Fraction(1, 90_000)
-_GROUND = (17, 20, 26)
-_TEXT, _FAINT = (240, 242, 245), (139, 146, 158)
+GROUND = (17, 20, 26)
+_TEXT, FAINT = (240, 242, 245), (139, 146, 158)
 _TRACK = (44, 49, 58)
 
 
@@ -40,6 +40,7 @@ def encode_annotated(
     recognition: Recognition,
     path: Path,
     progress: Callable[[float, float], None] | None = None,
+    canvas: Callable[[Recognition, int, int], Canvas] | None = None,
 ) -> None:
     """Writes the annotated video to `path`; see `lrcn.writers.save_annotated`.
 
@@ -48,7 +49,7 @@ def encode_annotated(
     """
     with _reader(source) as reader:
         try:
-            _encode(reader, recognition, path, progress)
+            _encode(reader, recognition, path, progress, canvas or Canvas)
         except av.FFmpegError as error:
             raise LrcnError(
                 f"Cannot write the annotated video: {error.strerror}; try another place."
@@ -69,10 +70,14 @@ def _reader(source: Source) -> Iterator[VideoReader]:
 
 
 def _encode(
-    reader: VideoReader, recognition: Recognition, path: Path, progress: Callable[[float, float], None] | None
+    reader: VideoReader,
+    recognition: Recognition,
+    path: Path,
+    progress: Callable[[float, float], None] | None,
+    canvas_for: Callable[[Recognition, int, int], Canvas],
 ) -> None:
     rate = reader.info.rate if reader.info.rate > 0 else 25.0
-    canvas: _Canvas | None = None
+    canvas: Canvas | None = None
     last = -1
     with av.open(path, "w", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
@@ -85,7 +90,7 @@ def _encode(
 
         for picture, time in reader.frames(start=recognition.start, end=recognition.end):
             if canvas is None:
-                canvas = _Canvas(recognition, picture.shape[1], picture.shape[0])
+                canvas = canvas_for(recognition, picture.shape[1], picture.shape[0])
                 _set_up(stream, canvas.width, canvas.height)
             frame = av.VideoFrame.from_ndarray(canvas.draw(picture, time), format="rgb24")
             frame = frame.reformat(
@@ -111,7 +116,7 @@ def _set_up(stream: VideoStream, width: int, height: int) -> None:
     context.color_primaries = context.color_trc = 1
 
 
-class _Canvas:
+class Canvas:
     """Draws frames with the band below; what does not move is drawn once."""
 
     def __init__(self, recognition: Recognition, width: int, height: int) -> None:
@@ -192,12 +197,12 @@ class _Canvas:
         image = _blank(wide, high)
         draw = ImageDraw.Draw(image)
         if label is None:
-            draw.text((0, high / 2), "-", font=self.bold, fill=_FAINT, anchor="lm")
+            draw.text((0, high / 2), "-", font=self.bold, fill=FAINT, anchor="lm")
         else:
             side = round(0.75 * self.size)
             top = (high - side) // 2
             draw.rounded_rectangle((0, top, side, top + side), radius=side // 4, fill=self.colours[label])
-            text = _shortened(label, self.bold, wide - side - self.size // 2)
+            text = shortened(label, self.bold, wide - side - self.size // 2)
             draw.text((side + self.size // 2, high / 2), text, font=self.bold, fill=_TEXT, anchor="lm")
         return np.asarray(image)
 
@@ -210,16 +215,16 @@ class _Canvas:
     def _timeline(self, light: float) -> NDArray[np.uint8]:
         """The band without what moves; `light` is 1 for what has been played, less for what is to come."""
         band = np.empty((self.height - self.picture[1], self.width, 3), np.uint8)
-        band[:] = _GROUND
+        band[:] = GROUND
         bar = band[self.bar[0] : self.bar[1], self.left : self.right]
         self._fill_bar(bar)
-        bar[:] = light * bar + (1 - light) * np.array(_GROUND)
+        bar[:] = light * bar + (1 - light) * np.array(GROUND)
         image = Image.fromarray(band)
         draw = ImageDraw.Draw(image)
         middle = sum(self.bar) // 2
         for s in self.recognition.segments:
             start, stop = self._x(s.start), self._x(s.end)
-            if one_line(s.label) == _shortened(s.label, self.font, stop - start - self.size):
+            if one_line(s.label) == shortened(s.label, self.font, stop - start - self.size):
                 under = band[middle - self.size // 3 : middle + self.size // 3, start:stop].mean(axis=(0, 1))
                 ink = text_colour((int(under[0]), int(under[1]), int(under[2])))
                 draw.text(((start + stop) / 2, middle), one_line(s.label), ink, self.font, anchor="mm")
@@ -228,7 +233,7 @@ class _Canvas:
                 (self._x(time), self.bar[1] + self.size * 0.9),
                 text,
                 font=self.small,
-                fill=_FAINT,
+                fill=FAINT,
                 anchor=anchor,
             )
         return np.array(image)
@@ -246,7 +251,7 @@ class _Canvas:
             filled = high - rows <= np.rint(held[start:stop, one.labels.index(s.label)] * high)
             bar[:, start:stop] = np.where(filled[..., None], colour, colour * 0.38).astype(np.uint8)
             # A dark seam keeps neighbours of like colours apart.
-            bar[:, start : start + (1 if start else 0)] = _GROUND
+            bar[:, start : start + (1 if start else 0)] = GROUND
 
     def _ticks(self) -> Iterator[tuple[float, str, str]]:
         """(seconds, text, anchor) of the marks under the bar, as many as have room."""
@@ -268,7 +273,7 @@ class _Canvas:
 
 
 def _blank(width: int, height: int) -> Image.Image:
-    return Image.new("RGB", (width, height), _GROUND)
+    return Image.new("RGB", (width, height), GROUND)
 
 
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
@@ -276,7 +281,8 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """Text on one line, cut off where it would be wider than `width` pixels."""
     text = one_line(text)
     if font.getlength(text) <= width:
         return text

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from lrcn.predict import Recognition
 
-_INK = "#1c1f24"
-_QUIET = "#6b7280"
-_GRID = "#e3e6ea"
+INK = "#1c1f24"
+QUIET = "#6b7280"
+GRID = "#e3e6ea"
 # A single stray clip in a row of a hundred must still be seen, so the palest blue begins right above nothing.
 _SHARES = [(0.0, "#ffffff"), (0.01, "#dbe9f4"), (0.3, "#8fc1e0"), (0.7, "#0072b2"), (1.0, "#023a63")]
 _COLUMNS = 1200
@@ -70,19 +70,19 @@ def timeline(
     shown = [recognition] if compare is None else [recognition, compare]
     rows = _rows_worth_drawing(shown)
     height = 0.9 + len(shown) * (1.0 + 0.27 * len(rows))
-    figure = _figure(10, height)
+    figure = new_figure(10, height)
     ratios = [part for _ in shown for part in (1.9, len(rows))]
     axes = figure.subplots(2 * len(shown), 1, sharex=True, height_ratios=ratios, squeeze=False)[:, 0]
     for i, one in enumerate(shown):
         title = f"{one.label}  {one.probability:.0%}"
         if compare is not None:
             title = f"{titles[i]}:  {title}"
-        axes[2 * i].set_title(_plain(title), loc="left", fontsize=11, fontweight="bold", color=_INK)
-        _draw_segments(axes[2 * i], one)
+        axes[2 * i].set_title(plain(title), loc="left", fontsize=11, fontweight="bold", color=INK)
+        draw_segments(axes[2 * i], one)
         _draw_rows(axes[2 * i + 1], one, rows)
         axes[2 * i + 1].tick_params(labelbottom=i == len(shown) - 1)
     axes[-1].set_xlim(min(r.start for r in shown), max(1e-3, *(r.end for r in shown)))
-    axes[-1].set_xlabel("time (s)", color=_QUIET, fontsize=9)
+    axes[-1].set_xlabel("time (s)", color=QUIET, fontsize=9)
     return figure
 
 
@@ -108,33 +108,33 @@ def confusion(matrix: ArrayLike, labels: Sequence[str]) -> Figure:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = float(np.clip(2.6 + 0.42 * k, 5.2, 17))
     names = float(np.clip(72 * side / (2.1 * k), 4.5, 10))
-    figure = _figure(side + 0.6, side)
+    figure = new_figure(side + 0.6, side)
     axes = figure.subplots()
     blues = LinearSegmentedColormap.from_list("share", _SHARES)
     image = axes.imshow(shares, cmap=blues, vmin=0, vmax=1, interpolation="nearest")
-    axes.set_xticks(range(k), [_plain(n) for n in labels], rotation=90 if k > 25 else 45, fontsize=names)
+    axes.set_xticks(range(k), [plain(n) for n in labels], rotation=90 if k > 25 else 45, fontsize=names)
     for tick in axes.get_xticklabels():
         tick.set(
             horizontalalignment="center" if k > 25 else "right", rotation_mode="anchor" if k <= 25 else None
         )
-    axes.set_yticks(range(k), [_plain(n) for n in labels], fontsize=names)
+    axes.set_yticks(range(k), [plain(n) for n in labels], fontsize=names)
     axes.set_xticks(np.arange(k + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(k + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color=_GRID, linewidth=0.6 if k <= 25 else 0.3)
-    axes.tick_params(which="both", length=0, colors=_INK)
+    axes.grid(which="minor", color=GRID, linewidth=0.6 if k <= 25 else 0.3)
+    axes.tick_params(which="both", length=0, colors=INK)
     axes.spines[:].set_visible(False)
     if k <= 25:
         _write_counts(axes, counts, shares, size=min(names, 9.0))
     total = int(counts.sum())
     right = counts.trace() / total if total else 0.0
     axes.set_title(
-        f"{right:.1%} of {total:,} right", loc="left", fontsize=12, fontweight="bold", color=_INK, pad=10
+        f"{right:.1%} of {total:,} right", loc="left", fontsize=12, fontweight="bold", color=INK, pad=10
     )
-    axes.set_xlabel("answer", color=_QUIET)
-    axes.set_ylabel("truth", color=_QUIET)
+    axes.set_xlabel("answer", color=QUIET)
+    axes.set_ylabel("truth", color=QUIET)
     bar = figure.colorbar(image, ax=axes, fraction=0.035, pad=0.02, format="{x:.0%}", ticks=[0, 0.5, 1])
     bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0, labelsize=8, colors=_QUIET)
+    bar.ax.tick_params(length=0, labelsize=8, colors=QUIET)
     return figure
 
 
@@ -161,22 +161,22 @@ def curves(jsonl_rows: Iterable[Mapping[str, Any]]) -> Figure:
         ("learning rate", {n: s for n, s in series.items() if n.startswith("lr")}),
     ]
     panels = [panel for panel in panels if panel[1]] or panels[:1]
-    figure = _figure(9, 0.6 + 2.3 * len(panels))
+    figure = new_figure(9, 0.6 + 2.3 * len(panels))
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for ax, (title, lines) in zip(axes, panels, strict=True):
         for (name, points), colour in zip(lines.items(), palette(list(lines)).values(), strict=True):
-            _draw_curve(ax, name, np.array(points), _unit(colour), best=title == _ON_DEV)
+            _draw_curve(ax, name, np.array(points), unit(colour), best=title == _ON_DEV)
         named = next(iter(lines)) if len(lines) == 1 and title == _ON_DEV else title
-        ax.set_title(_plain(named), loc="left", fontsize=11, fontweight="bold", color=_INK)
-        ax.grid(color=_GRID, linewidth=0.8)
+        ax.set_title(plain(named), loc="left", fontsize=11, fontweight="bold", color=INK)
+        ax.grid(color=GRID, linewidth=0.8)
         ax.set_axisbelow(True)
         ax.spines[:].set_visible(False)
-        ax.tick_params(length=0, labelsize=9, colors=_QUIET)
+        ax.tick_params(length=0, labelsize=9, colors=QUIET)
         ax.margins(x=0.02)
         if len(lines) > 1:
-            ax.legend(frameon=False, fontsize=9, labelcolor=_INK)
+            ax.legend(frameon=False, fontsize=9, labelcolor=INK)
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[-1].set_xlabel("step", color=_QUIET, fontsize=9)
+    axes[-1].set_xlabel("step", color=QUIET, fontsize=9)
     return figure
 
 
@@ -195,7 +195,8 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(temporary, format=kind[1:], dpi=150, metadata=metadata)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty white figure of so many inches."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -217,14 +218,15 @@ def _rows_worth_drawing(shown: Sequence[Recognition]) -> list[int]:
     return sorted(np.argsort(-peak, kind="stable")[:_MOST_ROWS].tolist())
 
 
-def _draw_segments(axes: Axes, one: Recognition) -> None:
+def draw_segments(axes: Axes, one: Recognition) -> None:
+    """The segments as one bar of blocks in the labels' colours, named where there is room."""
     colours = palette(one.labels)
     span = max(one.end - one.start, 1e-3)
     for s in one.segments:
         axes.broken_barh(
             [(s.start, s.end - s.start)],
             (0, 1),
-            facecolor=_unit(colours[s.label]),
+            facecolor=unit(colours[s.label]),
             edgecolor="white",
             linewidth=1.5,
         )
@@ -236,7 +238,7 @@ def _draw_segments(axes: Axes, one: Recognition) -> None:
                 axes.text(
                     middle,
                     0.5,
-                    _plain(candidate),
+                    plain(candidate),
                     ha="center",
                     va="center_baseline",
                     fontsize=9,
@@ -262,10 +264,10 @@ def _draw_rows(axes: Axes, one: Recognition, rows: Sequence[int]) -> None:
         aspect="auto",
         interpolation="nearest",
     )
-    axes.set_yticks(range(n), [_plain(one.labels[k]) for k in rows], fontsize=9)
+    axes.set_yticks(range(n), [plain(one.labels[k]) for k in rows], fontsize=9)
     for edge in np.arange(n + 1) - 0.5:
-        axes.axhline(edge, color=_GRID, linewidth=0.8)
-    axes.tick_params(length=0, labelsize=9, colors=_INK)
+        axes.axhline(edge, color=GRID, linewidth=0.8)
+    axes.tick_params(length=0, labelsize=9, colors=INK)
     axes.spines[:].set_visible(False)
 
 
@@ -281,7 +283,7 @@ def _write_counts(axes: Axes, counts: NDArray[Any], shares: NDArray[np.float64],
                 ha="center",
                 va="center_baseline",
                 fontsize=size if digits < 3 else size * 2.6 / digits,
-                color="white" if shares[row, column] > 0.45 else _INK,
+                color="white" if shares[row, column] > 0.45 else INK,
             )
 
 
@@ -314,7 +316,7 @@ def _draw_curve(
         linewidth=1.8,
         marker="o" if sparse else None,
         markersize=3.5,
-        label=_plain(name),
+        label=plain(name),
     )
     if best:
         top = int(values.argmax())
@@ -331,10 +333,11 @@ def _draw_curve(
         axes.margins(y=0.18)
 
 
-def _unit(colour: Colour) -> tuple[float, float, float]:
+def unit(colour: Colour) -> tuple[float, float, float]:
+    """A colour as matplotlib takes it: 0 to 1."""
     return colour[0] / 255, colour[1] / 255, colour[2] / 255
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text for matplotlib, which would read what stands between two dollar signs as a formula."""
     return " ".join(text.split()).replace("$", r"\$")

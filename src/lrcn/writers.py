@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from urllib.parse import urlsplit
 
 from lrcn.errors import LrcnError
@@ -18,11 +18,20 @@ from lrcn.predict import Failure, Recognition, Source
 from lrcn.text import clock, one_line
 from lrcn.visualize import palette
 
+if TYPE_CHECKING:
+    from lrcn.annotate import Canvas
+
 Result = Recognition | Failure
 """One input's outcome."""
 
 
-def jsonl(results: Iterable[Result]) -> Iterator[str]:
+class Record(Protocol):
+    """What can be told as JSON."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+def jsonl(results: Iterable[Record]) -> Iterator[str]:
     """One JSON object a line: `Recognition.to_json`, or `{"path", "error"}` for an input that failed."""
     for result in results:
         yield json.dumps(result.to_json(), ensure_ascii=False) + "\n"
@@ -136,11 +145,11 @@ def write(
         raise LrcnError(f'There is no format "{form}"; choose one of {", ".join(FORMATS)}.')
     if out is None:
         for piece in pieces[form]():
-            _emit(stream, piece)
+            emit(stream, piece)
         return written
     with whole_file(out) as temporary, temporary.open("wb") as file:
         for piece in pieces[form]():
-            file.write(_utf8(piece))
+            file.write(utf8(piece))
     written.files.append(Path(out))
     return written
 
@@ -176,6 +185,7 @@ def save_annotated(
     path: str | Path,
     *,
     progress: Callable[[float, float], None] | None = None,
+    canvas: Callable[[Recognition, int, int], Canvas] | None = None,
 ) -> None:
     """Writes the video with a band below the picture: label, probability, and the timeline with a playhead.
 
@@ -188,6 +198,7 @@ def save_annotated(
         recognition: what was seen in it.
         path: .mp4, .mov or .mkv.
         progress: called with (seconds written, seconds in all).
+        canvas: makes what draws the frames, from the recognition and a frame's width and height; None for the band.
 
     Raises:
         LrcnError: the video cannot be read, or `path` cannot be written or is the video itself.
@@ -203,7 +214,7 @@ def save_annotated(
     from lrcn.annotate import encode_annotated
 
     with whole_file(path) as temporary:
-        encode_annotated(source, recognition, temporary, progress)
+        encode_annotated(source, recognition, temporary, progress, canvas)
 
 
 def _counted(results: Iterable[Result], written: Written) -> Iterator[Result]:
@@ -233,21 +244,22 @@ def _write_subtitles(
             continue
         text = srt(result) if form == "srt" else vtt(result)
         if out is None:
-            _emit(stream, text)
+            emit(stream, text)
             continue
         path = output_path(out, result.path, f".{form}", several=several, taken=taken)
-        write_whole(path, _utf8(text))
+        write_whole(path, utf8(text))
         written.files.append(path)
 
 
-def _emit(stream: TextIO, text: str) -> None:
+def emit(stream: TextIO, text: str) -> None:
     """Writes and flushes; a character that the stream cannot show goes out escaped."""
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
 
 
-def _utf8(text: str) -> bytes:
+def utf8(text: str) -> bytes:
+    """Text as a file holds it."""
     # File names that are not UTF-8 arrive as lone surrogates; escaped like this they are still valid JSON.
     return text.encode("utf-8", "backslashreplace")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from lrcn.cli.call import Call, folder_to_write, seconds, share
 from lrcn.cli.status import Status
-from lrcn.data.media import is_camera, is_url, list_media
+from lrcn.data.media import is_camera, is_live, is_url, list_media
 from lrcn.errors import LrcnError
 from lrcn.text import one_line
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Known here too, so that help and wrong calls need not load what writes them.
 _FORMATS = ("table", "jsonl", "csv", "srt", "vtt")
 _SUBTITLES = ("srt", "vtt")
-_VIDEO_OUT = (".mp4", ".mov", ".mkv")
+VIDEO_OUT = (".mp4", ".mov", ".mkv")
 
 Named = dict[str, LrcnError | None]
 """What the inputs named, in order: a source, and why it cannot be read where that is known already."""
@@ -84,7 +84,7 @@ def recognize(call: Call) -> int:
         help="leave out segments less probable than this, 0 to 1",
     )
     args = call.parse()
-    named = _named(args)
+    named = named_inputs("recognize", args.inputs, lambda source: _why_endless(source, args))
     _check_places(args, named)
     with Status() as status:
         run = _Run(args, status, call.debug)
@@ -95,7 +95,7 @@ def recognize(call: Call) -> int:
     return 1 if run.failed else 0
 
 
-class _Run:
+class Work:
     """The work on all inputs, and how many of them failed."""
 
     def __init__(self, args: Any, status: Status, debug: bool) -> None:
@@ -103,13 +103,34 @@ class _Run:
         self.status = status
         self.debug = debug
         self.failed = 0
-        self._taken: set[Path] = set()
 
     def tell_known_failures(self, named: Named) -> None:
         """Says which inputs are not there, before the wait for a model."""
         for source, error in named.items():
             if error is not None:
-                self._tell(source, error)
+                self.tell(source, error)
+
+    def tell(self, source: str, error: Exception, sentence: str = "") -> None:
+        """Counts a failure and says it on one line."""
+        self.failed += 1
+        sentence = sentence or (
+            str(error) if isinstance(error, LrcnError) else f"{type(error).__name__}: {error}"
+        )
+        self.note(source, sentence)
+        if self.debug:
+            traceback.print_exception(error)
+
+    def note(self, source: str, sentence: str) -> None:
+        """Says a sentence about an input."""
+        self.status.say(f"lrcn: {one_line(sentence if source in sentence else f'{source}: {sentence}')}")
+
+
+class _Run(Work):
+    """Recognition of all inputs."""
+
+    def __init__(self, args: Any, status: Status, debug: bool) -> None:
+        super().__init__(args, status, debug)
+        self._taken: set[Path] = set()
 
     def write(self, named: Named) -> None:
         """Recognizes what there is and writes the results as they come."""
@@ -146,16 +167,16 @@ class _Run:
                 progress=lambda done, end, what=what: self.status.show(what, done, end),
             ):
                 if isinstance(result, Failure):
-                    self._tell(source, result.exception or LrcnError(result.error), result.error)
+                    self.tell(source, result.exception or LrcnError(result.error), result.error)
                 else:
                     self._save(source, result, several=len(named) > 1)
                 yield from self._shown(result)
 
     def _model(self) -> Any:
         self.status.show(f"loading {self.args.model}")
-        from lrcn.models.zoo import load_model
+        from lrcn.models.zoo import load
 
-        return load_model(self.args.model, self.args.device)
+        return load(self.args.model, self.args.device)
 
     def _shown(self, result: Result) -> Iterator[Result]:
         from lrcn.predict import Failure
@@ -170,7 +191,7 @@ class _Run:
         from lrcn.writers import output_path, save_annotated
 
         if recognition.warning is not None:
-            self.status.say(f"lrcn: {one_line(_naming(source, recognition.warning))}")
+            self.note(source, recognition.warning)
         if self.args.save is None:
             return
         path = output_path(self.args.save, source, ".mp4", several=several, taken=self._taken)
@@ -182,31 +203,25 @@ class _Run:
                 progress=lambda done, end: self.status.show(f"writing {path}", done, end),
             )
         except Exception as error:  # noqa: BLE001  the other inputs are still to be done
-            self._tell(source, error)
-
-    def _tell(self, source: str, error: Exception, sentence: str = "") -> None:
-        self.failed += 1
-        sentence = sentence or (
-            str(error) if isinstance(error, LrcnError) else f"{type(error).__name__}: {error}"
-        )
-        self.status.say(f"lrcn: {one_line(_naming(source, sentence))}")
-        if self.debug:
-            traceback.print_exception(error)
+            self.tell(source, error)
 
 
-def _named(args: Any) -> Named:
-    """Every input looked up on its own, so that one that is not there takes no other along."""
+def named_inputs(verb: str, texts: list[str], why_not: Callable[[str], LrcnError | None]) -> Named:
+    """Every input looked up on its own, so that one that is not there takes no other along.
+
+    `why_not` says of a source that is there why the verb cannot take it.
+    """
     named: Named = {}
-    for text in _listed(args.inputs):
+    for text in _listed(texts):
         try:
             found = list_media([text])
         except LrcnError as error:
             named.setdefault(text, error)
             continue
         for source in found:
-            named.setdefault(source, _why_endless(source, args))
+            named.setdefault(source, why_not(source))
     if not named:
-        raise LrcnError("recognize: standard input names no video; write one a line.")
+        raise LrcnError(f"{verb}: standard input names no video; write one a line.")
     return named
 
 
@@ -221,7 +236,7 @@ def _listed(inputs: list[str]) -> Iterator[str]:
 
 
 def _why_endless(source: str, args: Any) -> LrcnError | None:
-    if not is_camera(source) and not source.lower().startswith(("rtsp://", "rtsps://")):
+    if not is_live(source):
         return None
     name = f"Camera {source}" if is_camera(source) else source
     if args.end is None:
@@ -256,14 +271,23 @@ def _check_places(args: Any, named: Named) -> None:
             f"A {args.format} file holds one clip: give --out FOLDER for the {len(named)} inputs."
         )
     if args.save is not None:
-        save = Path(args.save)
-        _refuse_input(save, "--save", named)
-        if save.suffix and not save.is_dir() and not several and save.suffix.lower() not in _VIDEO_OUT:
-            raise LrcnError(f"--save {save}: give a name that ends in {', '.join(_VIDEO_OUT)}, or a folder.")
-        if save.suffix.lower() in _VIDEO_OUT and several and not save.is_dir():
-            raise LrcnError(f"--save {save} is one file, but there are {len(named)} inputs; give a folder.")
-        if several or not save.suffix:
-            folder_to_write(save, "--save")
+        check_files(Path(args.save), "--save", VIDEO_OUT, named)
+
+
+def check_files(place: Path, option: str, suffixes: Sequence[str], named: Named) -> None:
+    """Refuses a file or folder that cannot take one file of each input.
+
+    Raises:
+        LrcnError: names the option and the place.
+    """
+    several = len(named) > 1
+    _refuse_input(place, option, named)
+    if place.suffix and not place.is_dir() and not several and place.suffix.lower() not in suffixes:
+        raise LrcnError(f"{option} {place}: give a name that ends in {', '.join(suffixes)}, or a folder.")
+    if place.suffix.lower() in suffixes and several and not place.is_dir():
+        raise LrcnError(f"{option} {place} is one file, but there are {len(named)} inputs; give a folder.")
+    if several or not place.suffix:
+        folder_to_write(place, option)
 
 
 def _refuse_input(place: Path, option: str, named: Named) -> None:
@@ -288,7 +312,3 @@ def _device(out: str) -> Iterator[TextIO]:
         raise
     except OSError as error:
         raise LrcnError(f"Cannot write {out}: {error.strerror or error}; choose another place.") from error
-
-
-def _naming(source: str, sentence: str) -> str:
-    return sentence if source in sentence else f"{source}: {sentence}"
