@@ -26,9 +26,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
+from lrcn.data.history import MotionHistory
 from lrcn.errors import LrcnError
 
-Kind = Literal["none", "difference", "flow"]
+Kind = Literal["none", "difference", "flow", "history"]
 Method = Literal["dis", "farneback", "tvl1", "raft_small", "raft_large"]
 Preset = Literal["ultrafast", "fast", "medium"]
 Frames = NDArray[np.uint8]
@@ -52,13 +53,15 @@ class MotionConfig:
     """What is made of the frames before the network reads them; the defaults leave them as they are.
 
     Attributes:
-        kind: "none" leaves colours; "difference" is `128 + gain (now - before)` per colour; "flow" is optical flow.
+        kind: "none" leaves colours; "difference" is `128 + gain (now - before)` per colour; "flow" is optical flow;
+            "history" is the grey picture with a fast and a slow trace of what changed before it (`history.py`).
         method: how flow is estimated. "dis" (Kroeger et al. 2016) is for use on a CPU; "farneback" (2003); "tvl1" (Zach
             et al. 2007) is slow and nearest to older two-stream work; "raft_small" and "raft_large" (Teed and Deng
             2020) are networks and want a GPU.
         preset: how thorough "dis" is.
         scale: grey levels of a flow image per pixel of motion; the paper's 16 cuts off at 8 pixels a frame.
-        gain: what a difference is multiplied by; 0.5 never cuts off.
+        gain: what a difference is multiplied by, 0.5 never cuts off; of "history" also.
+        decay: what the two traces of "history" keep from frame to frame, from 0 to below 1, the fast one first.
         weights: of RAFT: "torchvision" (its download, kept by torch.hub), a local .safetensors file in torchvision's
             key layout, or "none" (random: for measuring speed).
 
@@ -71,6 +74,7 @@ class MotionConfig:
     preset: Preset = "fast"
     scale: float = 16.0
     gain: float = 1.0
+    decay: tuple[float, float] = (0.5, 0.85)
     weights: str = "torchvision"
 
     def __post_init__(self) -> None:
@@ -82,6 +86,17 @@ class MotionConfig:
         for name in ("scale", "gain"):
             if not 0 < getattr(self, name) < math.inf:
                 raise LrcnError(f"motion.{name} is {getattr(self, name)}; give a number above 0.")
+        if not 0 <= self.decay[0] <= self.decay[1] < 1:
+            raise LrcnError(
+                f"motion.decay is {list(self.decay)}; give two shares from 0 to below 1, the smaller first."
+            )
+
+    @property
+    def steps(self) -> "tuple[MotionConfig | MotionHistory, ...]":
+        """What is done to the frames, as steps of a `Preparation`."""
+        if self.kind == "none":
+            return ()
+        return (MotionHistory(self.decay, self.gain),) if self.kind == "history" else (self,)
 
     @property
     def reach(self) -> int:

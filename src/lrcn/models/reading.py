@@ -29,12 +29,14 @@ class ReadingConfig:
         features: D, size of each projection; 0 hands vectors on as they are (not with `pool: grid`).
         reach: how many cells away `correlation` looks, in each direction.
         dropout: on what the network over time reads (the paper: 0.9 on fc6 when trained end to end).
+        map_dropout: on the cells of a grid before they are projected: few clips learn many weights there.
     """
 
     reads: tuple[str, ...] = ("appearance",)
     features: int = 256
     reach: int = 1
     dropout: float = 0.5
+    map_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         unknown = [read for read in self.reads if read not in READS]
@@ -46,8 +48,11 @@ class ReadingConfig:
             raise LrcnError(
                 f"reading.features is {self.features} and reach {self.reach}: give 0 or more, and 1 or more."
             )
-        if not 0 <= self.dropout < 1:
-            raise LrcnError(f"reading.dropout is {self.dropout}: give a number from 0 up to but without 1.")
+        for name in ("dropout", "map_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise LrcnError(
+                    f"reading.{name} is {getattr(self, name)}: give a number from 0 up to but without 1."
+                )
 
 
 class FrameReading(nn.Module):
@@ -139,6 +144,8 @@ class FrameReading(nn.Module):
                 nn.ReLU(),
                 nn.AdaptiveAvgPool2d(side),
             ]
+        if self.config.map_dropout:
+            layers.append(nn.Dropout(self.config.map_dropout))
         return nn.Sequential(
             *layers, nn.Flatten(), nn.Linear(channels * side**2, self.config.features), nn.ReLU()
         )
