@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from lrcn.errors import LrcnError
 from lrcn.models.caffenet import HYBRID_CAFFENET, HybridCaffeNet, Mean
+from lrcn.models.plain import PLAIN, PlainCNN, standardized
 
 _IN_MODEL = "encoder.backbone."
 """What a model folder puts before the names of its network's tensors."""
@@ -35,7 +36,8 @@ class EncoderConfig:
     """What the frame encoder is.
 
     Attributes:
-        name: any timm model name, or "hybrid-caffenet", the paper's own network.
+        name: any timm model name, "hybrid-caffenet", the paper's own network, or "plain", four layers to be learned
+            from nothing (`weights: none`, `tune: -1`).
         weights: "timm" (its hub's pretrained weights), "none" (random), a local .safetensors file in timm's key layout,
             a folder that holds one as model.safetensors (a model folder also), or the name of a model that ships.
         stage: which of the network's feature levels is used (0 is the finest); None is its last.
@@ -51,7 +53,9 @@ class EncoderConfig:
             without).
         mean: of hybrid-caffenet, what is taken off the pixels: "imagenet", "released" (the LRCN code's own, with a
             slip in red), or "flow" (128, for flow images).
-        width: of hybrid-caffenet, the share of the paper's channels and units that it has.
+        width: of hybrid-caffenet and plain, the share of their channels and units that the network has.
+        standardize: brings each frame to mean 0 and variance 1 instead of taking off the network's own mean: for
+            footage whose light and contrast say nothing.
     """
 
     name: str = "tf_efficientnet_lite0"
@@ -66,6 +70,7 @@ class EncoderConfig:
     dropout: float = 0.5
     mean: Mean = "imagenet"
     width: float = 1.0
+    standardize: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("grid", 1), ("squeeze", 0), ("tune", -1), ("chunk", 1)):
@@ -135,7 +140,8 @@ class FrameEncoder(nn.Module):
 
     def unpooled(self, frames: Tensor) -> Tensor:
         """The network's maps (N, C, h, w) of all frames at once, before they are pooled."""
-        pixels = ((frames - self.mean) / self.std).to(memory_format=torch.channels_last)
+        pixels = standardized(frames) if self.config.standardize else (frames - self.mean) / self.std
+        pixels = pixels.to(self.mean.dtype, memory_format=torch.channels_last)
         if self._fixed_size and pixels.shape[-2:] != self._fixed_size:
             pixels = nn.functional.interpolate(pixels, self._fixed_size, mode="bilinear", antialias=True)
         return self._network(pixels)
@@ -249,15 +255,18 @@ def learning_parameters(encoder: FrameEncoder) -> Iterator[nn.Parameter]:
 def _create_backbone(config: EncoderConfig) -> Any:
     if config.is_caffenet:
         return _create_caffenet(config)
-    if config.name not in timm.list_models():
+    if config.name != PLAIN and config.name not in timm.list_models():
         close = timm.list_models(f"*{config.name}*")[:5]
         hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models() for the names."
         raise LrcnError(f"encoder.name is {config.name!r}, which timm does not know: {hint}")
-    backbone: Any = (
-        _pretrained(config.name)
-        if config.weights == "timm"
-        else timm.create_model(config.name, pretrained=False, num_classes=0, global_pool="")
-    )
+    backbone: Any
+    if config.name == PLAIN:
+        _refuse_timm_weights(config)
+        backbone = PlainCNN(config.width)
+    elif config.weights == "timm":
+        backbone = _pretrained(config.name)
+    else:
+        backbone = timm.create_model(config.name, pretrained=False, num_classes=0, global_pool="")
     if config.stage is not None:
         levels = len(backbone.feature_info)
         if not 0 <= config.stage < levels:
@@ -270,12 +279,16 @@ def _create_backbone(config: EncoderConfig) -> Any:
     return backbone
 
 
-def _create_caffenet(config: EncoderConfig) -> HybridCaffeNet:
+def _refuse_timm_weights(config: EncoderConfig) -> None:
     if config.weights == "timm":
         raise LrcnError(
             f"timm has no weights of {config.name}: give encoder.weights a model folder that has, or 'none' for "
             "random ones."
         )
+
+
+def _create_caffenet(config: EncoderConfig) -> HybridCaffeNet:
+    _refuse_timm_weights(config)
     backbone = HybridCaffeNet(2 if config.pool == "fc7" else 1, config.width, config.mean)
     if config.weights != "none":
         load_backbone(backbone, config.weights)
