@@ -260,7 +260,17 @@ def _drawn(log_probs: Tensor, temperature: float, row: Tensor, uniform: Tensor) 
     return place.clamp(0, choices - 1)
 
 
-# ---- several networks ----
+# ---- other steps of networks ----
+
+
+def without(step: Step, words: Sequence[int]) -> Step:
+    """The same step, which never says these words: the others share their probability."""
+
+    def other(last: Tensor, state: State) -> tuple[Tensor, State]:
+        scores, state = step(last, state)
+        return scores.index_fill(1, torch.tensor(words, device=scores.device), -math.inf), state
+
+    return other
 
 
 def ensemble(steps: Sequence[Step]) -> Step:

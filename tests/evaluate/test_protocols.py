@@ -17,7 +17,15 @@ from lrcn.data.transforms import Preprocess
 from lrcn.data.video import Resize, read_clip
 from lrcn.errors import LrcnError
 from lrcn.evaluate import protocols, views
-from lrcn.evaluate.protocols import USUAL, Protocol, ProtocolConfig, lines_of, measure_protocols, see
+from lrcn.evaluate.protocols import (
+    USUAL,
+    Protocol,
+    ProtocolConfig,
+    lines_of,
+    measure_protocols,
+    own_protocol,
+    see,
+)
 from lrcn.evaluate.recognition import evaluate
 from lrcn.models.cnn import EncoderConfig
 from lrcn.models.folder import Loaded, save_model
@@ -26,6 +34,7 @@ from lrcn.models.heads import HeadConfig
 from lrcn.models.reading import ReadingConfig
 from lrcn.models.recognizer import Recognizer, RecognizerConfig
 from lrcn.models.recurrent import RecurrentConfig
+from lrcn.predict import recognize
 
 LABELS = ["left", "right", "still"]
 FRAMES = 40
@@ -181,6 +190,26 @@ def test_the_stream_has_the_numbers_of_evaluation(clips, sampling, kind):
     np.testing.assert_allclose(found.videos.probabilities, expected.probabilities, rtol=1e-4)
     assert (found.clips, found.clip_accuracy) == (6, expected.accuracy)
     assert 0 < expected.frame_accuracy < 1
+
+
+@pytest.mark.parametrize("pool", ["mean", "attention"])
+def test_a_model_with_a_stride_is_measured_as_it_is_used(clips, pool):
+    model = loaded(recognizer(pool=pool), sampling=Sampling(frames=4, stride=3))
+    config = own_protocol(model)
+    assert config == ProtocolConfig(("clips",), frames=4, stride=3)
+    found = measure_protocols(model, clips, config)["clips"].videos
+    expected = evaluate(model, clips)
+    assert found.to_json() == expected.to_json()
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, rtol=1e-4)
+    for row, said in zip(clips, expected.probabilities, strict=True):
+        used = recognize(model, row.path).probabilities
+        np.testing.assert_allclose([used[label] for label in LABELS], said, rtol=1e-4)
+    both = Fused(
+        {"one": model, "other": loaded(recognizer(1), sampling=Sampling(frames=4, stride=3))}, (1.0, 0.0)
+    )
+    assert evaluate(both, clips).to_json() == expected.to_json()
+    whole = evaluate(loaded(recognizer(pool=pool)), clips)
+    assert not np.allclose(whole.probabilities, expected.probabilities, rtol=1e-2)
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(frames=6, spread="uniform")])

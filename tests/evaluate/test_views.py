@@ -9,7 +9,7 @@ from made_video import make_video
 
 from lrcn.data.flow import MotionConfig
 from lrcn.data.manifest import Row
-from lrcn.data.picture import Resize, scale
+from lrcn.data.picture import Resize
 from lrcn.data.sampling import Sampling
 from lrcn.data.transforms import Preprocess
 from lrcn.data.video import VideoError, read_clip
@@ -71,11 +71,15 @@ def test_frames_are_scaled_then_made_motion_of_then_cropped(film, sampling, kind
     motion = MotionConfig(kind)
     images, times = read(film, View(Preprocess(32, motion=motion), (36, 44), 32, (3,)), sampling)
     grid = sampling.grid(0, 2.0, 10)
-    small = [scale(frame.transpose(1, 2, 0), 44, 36) for frame in read_clip(film, times=grid).frames]
-    moved, _ = motion.images(np.ascontiguousarray(np.stack(small).transpose(0, 3, 1, 2)))
+    small = read_clip(film, times=grid, resize=Resize(36, width=44)).frames
+    moved, _ = motion.images(small)
     chosen = sampling.pick(len(grid))
     assert np.array_equal(images[0], moved[chosen][..., 4:, 12:])
     np.testing.assert_allclose(times, grid[chosen])
+    framed = Preprocess(32, motion=motion, frame=(36, 44))
+    assert np.array_equal(read(film, View(framed, crop=32, crops=(3,)), sampling)[0], images)
+    middle = read(film, View(framed, crop=32, crops=(CENTRE,)), sampling)[0]
+    assert np.array_equal(read(film, View(framed), sampling)[0], middle)
 
 
 def test_no_frames_are_an_error(film):

@@ -194,7 +194,8 @@ def change(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"task": "caption"}, ["'caption'", "install"]),
+        ({"task": "paint"}, ["'paint'", "install"]),
+        ({"task": "caption"}, ["writes sentences about photos", "says what happens"]),
         ({"task": None}, ["None", "install"]),
         ({"model__recurrent__sise": 3}, ["model.recurrent.sise", "did you mean size?"]),
         ({"model__recurrent__size": "three"}, ["model.recurrent.size", "a whole number"]),

@@ -84,6 +84,22 @@ def test_sentences_become_vectors_of_length_one_whatever_stands_past_their_end(s
             assert_close(alone[0], vectors[row])
 
 
+def test_attention_gives_weighted_means_of_the_cells_wherever_they_are():
+    torch.manual_seed(0)
+    encoder = EncoderConfig("test_efficientnet", "none", pool="grid", grid=2, squeeze=0)
+    model = JointEmbedding(JointConfig(encoder, size=6, attention=3), V).double().eval()
+    maps = torch.randn(2, model.encoder.channels, 2, 2, dtype=torch.float64)
+    with torch.no_grad():
+        assert_close(model.images(maps=maps.flip(2, 3)), model.images(maps=maps))
+        cells = model.encoder.squeeze(maps).flatten(2).transpose(1, 2)
+        weights = model.attend(cells).softmax(1)
+        means = [(weights[:, :, head : head + 1] * cells).sum(1) for head in range(3)]
+        seen = torch.nn.functional.normalize(model.see(torch.cat(means, 1)), dim=1)
+        assert_close(model.images(maps=maps), seen)
+    with pytest.raises(LrcnError, match=r"set encoder\.pool to grid"):
+        JointConfig(attention=1)
+
+
 def test_the_order_of_words_is_read():
     model = model_of()
     words = torch.tensor([[1, 2, 0], [2, 1, 0]])

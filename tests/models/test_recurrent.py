@@ -243,7 +243,10 @@ def test_a_range_of_nothing_is_refused():
 
 @pytest.mark.parametrize("unit", [*UNITS, "none"])
 @few
-@given(cont=st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=1, max_size=3), layers=st.integers(1, 2))
+@given(
+    cont=st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=1, max_size=3),
+    layers=st.integers(1, 2),
+)
 def test_markers_multiply_the_state_before_each_step(unit, cont, layers):
     stack, markers = stack_of(unit, layers), torch.tensor(cont).double()
     batch, x = len(cont), features_of(len(cont), 5, 5)

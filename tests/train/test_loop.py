@@ -80,8 +80,9 @@ def norm_shrinks(model):
         LoopConfig(epochs=3, batch=2, accumulate=2, optim=SGD),
         LoopConfig(epochs=3, batch=3, optim=ADAMW, keep="last"),
         LoopConfig(epochs=9, batch=3, patience=2, optim=ADAMW),
+        LoopConfig(steps=5, batch=2, accumulate=2, optim=SGD),
     ],
-    ids=["sgd accumulated", "adamw last", "adamw early"],
+    ids=["sgd accumulated", "adamw last", "adamw early", "sgd steps"],
 )
 @pytest.mark.parametrize("every", [-1.0, 1e9], ids=["checkpoints", "no checkpoint yet"])
 def test_killed_and_started_again_it_ends_with_the_same_weights(tmp_path, config, every):
@@ -108,6 +109,17 @@ def test_the_log_has_every_step_and_every_epoch_once(tmp_path):
     rows = log_of(tmp_path)
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4, 5, 6]
     assert [(row["epoch"], row["step"]) for row in rows if "dev_score" in row] == [(1, 2), (2, 4), (3, 6)]
+
+
+def test_steps_may_be_counted_in_place_of_epochs(tmp_path):
+    dev = random_clips(4, seed=5)
+    _, progress = run(tmp_path / "cut", LoopConfig(steps=5, batch=2, accumulate=2, optim=SGD), dev=dev)
+    assert (progress.step, progress.epoch, progress.finished) == (5, 3, True)
+    rows = log_of(tmp_path / "cut")
+    assert [(row["epoch"], row["step"]) for row in rows if "dev_score" in row] == [(1, 2), (2, 4), (3, 5)]
+    whole, _ = run(tmp_path / "epochs", LoopConfig(epochs=3, batch=2, accumulate=2, optim=SGD), dev=dev)
+    same, _ = run(tmp_path / "steps", LoopConfig(steps=6, batch=2, accumulate=2, optim=SGD), dev=dev)
+    assert_same_weights(learned(same), learned(whole))
 
 
 def test_a_finished_run_is_not_run_again(tmp_path):
@@ -173,7 +185,7 @@ def test_a_loss_that_is_no_number_is_one_sentence_and_spoils_no_checkpoint(tmp_p
         run(tmp_path, config, clips=clips)
 
 
-@pytest.mark.parametrize("name", ["epochs", "batch", "accumulate"])
+@pytest.mark.parametrize("name", ["epochs", "batch", "accumulate", "steps"])
 def test_a_loop_of_nothing_is_refused(name):
     with pytest.raises(LrcnError, match=f"{name}.* 0"):
         LoopConfig(**{name: 0})

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import field, fields, make_dataclass
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from lrcn.evaluate.recognition import evaluate
 from lrcn.models.folder import load_folder
 from lrcn.train import run
 from lrcn.train.distributed import Team
-from lrcn.train.recipe import changed, read_recipe
+from lrcn.train.recipe import Recipe, changed, read_recipe
 from lrcn.train.run import train, train_split
 from lrcn.train.splits import single_split
 from lrcn.train.tracking import read_log
@@ -78,9 +79,9 @@ def test_what_is_measured_is_the_model_that_is_kept(trained, folder, monkeypatch
     """Weights are rounded to half precision when they are written, which may turn an answer around."""
     measured, original = [], run.measure
 
-    def remembering(model, clips):
+    def remembering(model, clips, **options):
         measured.append(learned(model))
-        return original(model, clips)
+        return original(model, clips, **options)
 
     monkeypatch.setattr(run, "measure", remembering)
     out, _, _ = trained
@@ -124,6 +125,16 @@ def test_another_name_or_frame_cache_is_the_same_run(trained, folder, tmp_path):
     out, result, _ = trained
     other = {"name": "renamed", "description": "more", "data": {"frame_cache": str(tmp_path)}}
     assert train(changed(tiny_recipe(folder), other), out, silent).metrics == result.metrics
+
+
+def test_a_setting_that_a_later_version_adds_is_the_same_run(folder):
+    recipe = tiny_recipe(folder)
+    split = single_split(recipe, silent)
+    added = [("added", bool, field(default=False))]
+    later = make_dataclass("Recipe", added, bases=(Recipe,), frozen=True)
+    values = {item.name: getattr(recipe, item.name) for item in fields(recipe)}
+    assert run.run_key(later(**values), split) == run.run_key(recipe, split)
+    assert run.run_key(later(**values, added=True), split) != run.run_key(recipe, split)
 
 
 def test_the_stretches_learn_what_they_should(trained):

@@ -53,22 +53,20 @@ def train(call: Call) -> int:
     changes = dotted_changes(settings)
     out = folder_to_write(args.out or Path("runs") / source.resolve().stem, "--out")
 
-    from lrcn.train.recipe import read_recipe, recipe_for_source
-    from lrcn.train.run import train
-
     if source.suffix.lower() in (".yaml", ".yml"):
-        recipe = read_recipe(source, changes)
+        from lrcn.train.jobs import job_of
+
+        result = job_of(source, changes)(source, changes, out, _report)
     else:
+        from lrcn.train.recipe import recipe_for_source
+        from lrcn.train.run import train
+
         recipe, sentences = recipe_for_source(source, changes)
         _report(*sentences)
-    if recipe.study is not None:
-        from lrcn.train.study import run_study
-
-        run_study(recipe, out, _report)
-        _report(f"The study: {out / 'results.md'}")
-        return 0
-    result = train(recipe, out, _report)
-    _report(*result.lines(), "Use it:", f"  lrcn recognize VIDEO --model {shlex.quote(str(result.folder))}")
+        result = train(recipe, out, _report)
+    _report(*result.lines())
+    if result.use:
+        _report("Use it:", f"  {result.use.format(shlex.quote(str(result.folder)))}")
     return 0
 
 
@@ -78,6 +76,7 @@ def evaluate(call: Call) -> int:
         "lrcn eval --model runs/moves/model --data clips.jsonl",
         "lrcn eval --model camera-moves --data clips.jsonl --format json --out numbers/",
         "lrcn eval --model models/lrcn --data ucf101.jsonl --protocol all --resize 240x320",
+        "lrcn eval --model captioner --data flickr8k.jsonl --split dev",
     )
     call.add_argument(
         "--model", required=True, help="a name of `lrcn models`, a folder, or hf-hub:owner/name"
@@ -105,6 +104,11 @@ def evaluate(call: Call) -> int:
         default="",
         help="with --segments, the class of frames in none (default: they are not judged)",
     )
+    call.add_argument(
+        "--retrieval",
+        action="store_true",
+        help="of a model that writes captions: how well it finds photos by captions, and captions by photos",
+    )
     call.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     call.add_argument(
         "--format", choices=JSON_OR_TABLE, default="table", help="what is written (default: table)"
@@ -116,6 +120,15 @@ def evaluate(call: Call) -> int:
     if args.out is not None:
         folder_to_write(args.out, "--out")
     rows, sentence = rows_of_split(rows_of(args.data)[0], args.split, args.data)
+    task = _task_of(args.model)
+    if task == "embed" or args.retrieval:
+        from lrcn.cli.search import evaluate_retrieval
+
+        return evaluate_retrieval(args, rows, sentence)
+    if task == "caption":
+        from lrcn.cli.caption import evaluate_captioner
+
+        return evaluate_captioner(args, rows, sentence)
     with Status() as status:
         status.show(f"loading {args.model}")
         from lrcn.evaluate import detection
@@ -127,7 +140,7 @@ def evaluate(call: Call) -> int:
         found: dict[str, RecognitionMetrics | DetectionMetrics]
         protocols: Any = USUAL if args.protocol == "all" else (args.protocol or "stream",)
         config = ProtocolConfig(protocols, args.clip_frames, args.clip_stride, resize=args.resize)
-        loaded = load(args.model, args.device)
+        loaded = load(args.model, args.device, tasks=("recognize", "fuse"))
         options: dict[str, Any] = {
             "progress": lambda done, total: status.show("evaluating", done, total),
             "report": lambda sentence: status.say(f"lrcn: {one_line(sentence)}"),
@@ -156,12 +169,21 @@ def evaluate(call: Call) -> int:
     return 1 if next(iter(found.values())).left_out else 0
 
 
+def _task_of(model: str) -> Any:
+    """What a model is for."""
+    from lrcn.models.folder import read_json
+    from lrcn.models.zoo import model_folder
+
+    return read_json(model_folder(model) / "config.json", dict).get("task")
+
+
 def _add_protocols(call: Call) -> None:
     call.add_argument(
         "--protocol",
         choices=_PROTOCOLS,
-        help="how a video is read: in one pass (the default), in clips, in clips of the centre of a larger frame, of "
-        "ten crops, of ten crops as the paper's released demo cut them; all: the first four at once",
+        help="how a video is read: in one pass, in clips, in clips of the centre of a larger frame, of ten crops, of "
+        "ten crops as the paper's released demo cut them; all: the first four at once (default: as the model reads it "
+        "when it is used)",
     )
     call.add_argument(
         "--clip-frames", type=int, default=16, metavar="N", help="frames of a clip (default: 16)"

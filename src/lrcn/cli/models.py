@@ -70,7 +70,9 @@ def _entry(folder: Path) -> dict[str, Any]:
     return {
         "name": folder.name,
         "does": _first_sentence(folder / "README.md"),
+        "task": _in(_json(folder / "config.json"), "task"),
         "labels": labels if isinstance(labels, list) else [],
+        "words": len(_in(_json(folder / "tokenizer.json"), "words") or ()),
         "bytes": sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
         "headline": _headline(_json(folder / "metrics.json")),
     }
@@ -80,7 +82,8 @@ def _table(entries: list[dict[str, Any]]) -> str:
     rows = [("NAME", "LABELS", "SIZE", "MEASURED", "WHAT IT DOES")]
     for entry in entries:
         size = f"{entry['bytes'] / 1e6:.1f} MB"
-        rows.append((entry["name"], str(len(entry["labels"])), size, entry["headline"] or "-", entry["does"]))
+        knows = f"{entry['words']} words" if entry["words"] else str(len(entry["labels"]))
+        rows.append((entry["name"], knows, size, entry["headline"] or "-", entry["does"]))
     wide = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join(
         "  ".join([*(f"{row[c]:<{wide[c]}}" for c in range(4)), row[4]]).rstrip() for row in rows
@@ -109,6 +112,10 @@ def _headline(metrics: Any) -> str | None:
         if isinstance(measured, dict) and isinstance(measured.get("accuracy"), float):
             return f"{split} accuracy {measured['accuracy']:.1%}"
     return None
+
+
+def _in(values: Any, name: str) -> Any:
+    return values.get(name) if isinstance(values, dict) else None
 
 
 def _json(path: Path) -> Any:

@@ -22,7 +22,7 @@ from lrcn.files import write_whole
 
 EOS = 0
 UNKNOWN = "<unk>"
-_UNKNOWN_ID = 1
+UNKNOWN_ID = 1
 
 Rule = Literal["paper", "modern"]
 
@@ -169,7 +169,7 @@ class Tokenizer:
         return {word: i + 1 for i, word in enumerate(self.words)}
 
     def _encoded(self, words: Sequence[str]) -> list[int]:
-        return [*(self._ids.get(word, _UNKNOWN_ID) for word in words), EOS][: self.max_length]
+        return [*(self._ids.get(word, UNKNOWN_ID) for word in words), EOS][: self.max_length]
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:

@@ -98,6 +98,15 @@ class ProtocolMetrics:
         return {**own, **{name: value for name, value in self.videos.to_json().items() if name not in own}}
 
 
+def own_protocol(model: Loaded | Fused) -> ProtocolConfig:
+    """How a model is read when it is used: in clips where its sampling has a stride; fused models as the first is."""
+    first = next(iter(model.members.values())) if isinstance(model, Fused) else model
+    sampling = first.sampling
+    if sampling.frames is None or sampling.stride is None:
+        return ProtocolConfig(("stream",))
+    return ProtocolConfig(("clips",), sampling.frames, sampling.stride)
+
+
 def measure_protocols(
     model: Loaded | Fused,
     rows: Sequence[Row],

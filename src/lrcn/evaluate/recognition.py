@@ -1,6 +1,6 @@
 """How well clips are recognised: clip and frame accuracy, per class, top-5, confusion; all from one pass."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from lrcn.data.datasets import ClipDataset, ClipSource, collate
 from lrcn.data.manifest import Row
+from lrcn.data.sampling import Sampling
 from lrcn.data.video import VideoError
 from lrcn.errors import LrcnError
+from lrcn.evaluate.readers import Clips
 from lrcn.models.folder import Loaded
 from lrcn.models.fusion import Fused
 from lrcn.models.heads import Verdict
@@ -100,7 +102,7 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     report: Callable[[str], None] | None = None,
 ) -> RecognitionMetrics:
-    """Measures a model on the labelled clips of a manifest, each read whole, from a fresh state.
+    """Measures a model on the labelled clips of a manifest, each read as the model reads it when it is used.
 
     Clips that cannot be read are left out and counted; `report` is called with the reason of each.
 
@@ -111,12 +113,19 @@ def evaluate(
         raise LrcnError("There are no clips to evaluate on: check the manifest and --split.")
     if isinstance(loaded, Fused):
         # Not above: protocols build on these metrics.
-        from lrcn.evaluate.protocols import ProtocolConfig, measure_protocols
+        from lrcn.evaluate.protocols import measure_protocols, own_protocol
 
-        stream = ProtocolConfig(("stream",))
-        return measure_protocols(loaded, rows, stream, progress=progress, report=report)["stream"].videos
+        config = own_protocol(loaded)
+        (found,) = measure_protocols(loaded, rows, config, progress=progress, report=report).values()
+        return found.videos
     clips = ClipDataset(rows, loaded.labels, loaded.sampling, loaded.preprocess, train=False)
-    return measure(loaded.model, clips, progress=progress, report_unreadable=report or (lambda _: None))
+    return measure(
+        loaded.model,
+        clips,
+        sampling=loaded.sampling,
+        progress=progress,
+        report_unreadable=report or (lambda _: None),
+    )
 
 
 @torch.no_grad()
@@ -124,6 +133,7 @@ def measure(
     model: Recognizer,
     clips: ClipSource,
     *,
+    sampling: Sampling | None = None,
     shuffle_seed: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     report_unreadable: Callable[[str], None] | None = None,
@@ -133,6 +143,7 @@ def measure(
     Args:
         model: in any mode; it is put back in that mode.
         clips: where items come from; per-frame labels are judged frame by frame, and a clip by its most frequent one.
+        sampling: where it has a stride, clips are read in its windows, each from a fresh state; otherwise in one pass.
         shuffle_seed: puts each clip's frames in random order first: what is lost is what order tells.
         progress: called with (clips done, clips in all).
         report_unreadable: called with the reason for each clip that is left out; without it, there must be none.
@@ -158,7 +169,10 @@ def measure(
     for batch in _batches(clips, shuffle_seed, leave_out):
         on_device = {key: value.to(device) for key, value in batch.items()}
         lengths = batch["lengths"]
-        verdict = model.judge(on_device.get("frames"), lengths, maps=on_device.get("maps"))
+        if sampling is None or sampling.stride is None:
+            verdict = model.judge(on_device.get("frames"), lengths, maps=on_device.get("maps"))
+        else:
+            verdict = _in_windows(model, on_device, sampling)
         results.append(_judged(verdict, lengths, batch["labels"]))
         done += len(lengths)
         if progress is not None:
@@ -167,6 +181,26 @@ def measure(
     if not results:
         raise LrcnError(f"None of the {len(clips)} clips can be read: {left_out[0]}")
     return metrics_of(model.labels, results, len(left_out))
+
+
+def _in_windows(model: Recognizer, batch: Mapping[str, torch.Tensor], sampling: Sampling) -> Verdict:
+    """The verdict on clips from the means over their windows, of probabilities at a frame and of the clip."""
+    assert sampling.frames is not None
+    assert sampling.stride is not None
+    maps = batch.get("maps")
+    if maps is None:
+        frames = batch["frames"]
+        maps = model.encoder.maps(frames.flatten(0, 1))
+        maps = maps.reshape(*frames.shape[:2], *maps.shape[1:])
+    scores = torch.zeros(*maps.shape[:2], len(model.labels))
+    clips = torch.zeros(len(maps), len(model.labels))
+    for row, length in enumerate(batch["lengths"].tolist()):
+        reader = Clips(model, sampling.frames, sampling.stride, {"": torch.ones(1)})
+        reader.read(maps[row : row + 1, :length])
+        seen = reader.seen(np.arange(length))[""]
+        scores[row, :length] = torch.from_numpy(seen.per_frame).log()
+        clips[row] = torch.from_numpy(seen.video).log()
+    return Verdict(scores, clips, torch.ones(maps.shape[:2]))
 
 
 class ClipResults(NamedTuple):

@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 
 from lrcn.data.manifest import Row
-from lrcn.evaluate.protocols import ProtocolConfig, class_numbers, of_each, see
+from lrcn.evaluate.protocols import class_numbers, of_each, own_protocol, see
 from lrcn.evaluate.recognition import clip_rates
 from lrcn.models.folder import Loaded
 from lrcn.models.fusion import Fused, Weights, tuned_weights, weighted
-
-_STREAM = ProtocolConfig(("stream",))
 
 
 def tune(
@@ -21,7 +19,7 @@ def tune(
     progress: Callable[[int, int], None] | None = None,
     report: Callable[[str], None] | None = None,
 ) -> tuple[Weights, dict[str, Any]]:
-    """The weights under which most clips are right, each read whole by every member.
+    """The weights under which most clips are right, each read by every member as the fused model will be read.
 
     Returns:
         One weight for each member, and as plain values what was measured with them, and of each member alone. It
@@ -31,10 +29,11 @@ def tune(
         LrcnError: the members know other classes, or there are no clips, none that can be read, or unknown labels.
     """
     even = Fused(dict(members), (1 / len(members),) * len(members))
+    config = own_protocol(even)
     classes = class_numbers(even, rows)
 
     def look(row: Row) -> tuple[int, list[np.ndarray[Any, np.dtype[np.float64]]]]:
-        said = [see(member, row, _STREAM)["stream"].video for member in members.values()]
+        said = [see(member, row, config)[config.protocols[0]].video for member in members.values()]
         return classes[str(row.label)], said
 
     found, left_out = of_each(rows, look, progress, report)

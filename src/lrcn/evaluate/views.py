@@ -7,7 +7,6 @@ the centre, then the same five mirrored.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +16,8 @@ from torchvision.transforms.v2 import functional as F  # type: ignore[import-unt
 
 from lrcn.data.flow import mirrored
 from lrcn.data.manifest import Row
-from lrcn.data.picture import Resize, scale
-from lrcn.data.prepare import Carry, Preparation
+from lrcn.data.picture import Resize
+from lrcn.data.prepare import Carry, CentreCrop, Preparation
 from lrcn.data.sampling import Sampling
 from lrcn.data.transforms import Preprocess
 from lrcn.data.video import VideoError, open_video
@@ -39,8 +38,8 @@ class View:
 
     Attributes:
         preprocess: how the network sees frames otherwise.
-        resize: what the frame is scaled to, height and width; None scales it as `preprocess` does, `MARGIN` larger, and
-            keeps what its fit "crop" would cut off.
+        resize: what the frame is scaled to, height and width; None scales it as `preprocess` does before it cuts, and
+            where it cuts nothing `MARGIN` larger, and keeps what its fit "crop" would cut off.
         crop: side of the crops, pixels; 0 is no crop, but the whole frame as `preprocess` gives it.
         crops: which ones, by their numbers.
 
@@ -54,8 +53,9 @@ class View:
     crops: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.crop > min(self.resize or (self.crop,)):
-            height, width = self.resize or (0, 0)
+        size = self.resize or self.preprocess.frame
+        if size is not None and self.crop > min(size):
+            height, width = size
             raise LrcnError(
                 f"Crops of {self.crop} pixels do not fit into frames of {height}x{width}: give --resize larger ones."
             )
@@ -66,14 +66,10 @@ class View:
         whole = self.preprocess.preparation()
         if not self.crop:
             return whole
+        size = self.resize or self.preprocess.frame
         fit = "short" if self.preprocess.fit == "crop" else self.preprocess.fit
-        first = () if self.resize is None else (_Scaled(*self.resize),)
-        return Preparation(Resize(round(self.crop * MARGIN), fit), (*first, *whole.steps))
-
-    @property
-    def reader_resize(self) -> Resize | None:
-        """What comes before the preparation; None is nothing."""
-        return self.preparation.resize if self.resize is None else None
+        resize = Resize(round(self.crop * MARGIN), fit) if size is None else Resize(size[0], width=size[1])
+        return Preparation(resize, tuple(step for step in whole.steps if not isinstance(step, CentreCrop)))
 
     def cut(self, images: Tensor) -> Tensor:
         """The crops uint8 (S,T,3,h,w) of prepared images (T,3,H,W)."""
@@ -123,13 +119,13 @@ _Part = tuple[list[NDArray[np.uint8]], NDArray[np.float64]]
 
 
 def _passed(row: Row, sampling: Sampling, views: Sequence[View], chunk: int) -> Iterator[_Part]:
-    resizes = [view.reader_resize for view in views]
+    resizes = [view.preparation.resize for view in views]
     alone = resizes[0] if len(views) == 1 else None
     carries: list[Carry | None] = [None] * len(views)
     with open_video(row.path, resize=alone) as reader:
         # Scaled as they come: a chunk of frames in their own size may be more than memory holds.
         frames = (
-            ([frame if resize is None or alone else resize(frame) for resize in resizes], time)
+            ([frame] if alone else [resize(frame) for resize in resizes], time)
             for frame, time in reader.frames(sampling.rate, row.start or 0.0, row.end)
         )
         while batch := list(islice(frames, chunk)):
@@ -145,23 +141,10 @@ def _spread(row: Row, sampling: Sampling, views: Sequence[View]) -> Iterator[_Pa
     """The few frames that a model takes from the whole clip, read once for each view."""
     clips = []
     for view in views:
-        with open_video(row.path, resize=view.reader_resize) as reader:
+        with open_video(row.path, resize=view.preparation.resize) as reader:
             info = reader.info
             end = row.end or info.duration or (info.frames or 0) / info.rate
             grid = sampling.grid(row.start or 0.0, end, info.rate)
             clips.append(view.preparation.read(reader, grid, sampling.pick(len(grid))))
     if len(clips[0]):
         yield [clip.frames for clip in clips], clips[0].times
-
-
-@dataclass(frozen=True)
-class _Scaled:
-    """Scales frames without regard to their aspect: a step of a preparation."""
-
-    height: int
-    width: int
-    reach: int = 0
-
-    def images(self, frames: NDArray[np.uint8], before: Any) -> tuple[NDArray[np.uint8], Any]:
-        pictures = [scale(frame.transpose(1, 2, 0), self.width, self.height) for frame in frames]
-        return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2)), before

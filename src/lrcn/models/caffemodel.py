@@ -89,7 +89,7 @@ def import_caffemodel(
     save_model(
         out,
         model,
-        Preprocess(SIDE, "crop", MotionConfig(kind="flow" if flow else "none")),
+        Preprocess(SIDE, motion=MotionConfig(kind="flow" if flow else "none"), frame=(240, 320)),
         # The paper's: 30 frames a second, windows of 16 every 8; a single-frame network has no use for windows.
         Sampling(rate=30.0, frames=16, stride=8 if found.lstms else None),
         card=_card(Path(out).name, path, found, config),
@@ -211,8 +211,8 @@ def _card(name: str, path: Path, found: _Found, config: RecognizerConfig) -> str
         f"# {name}",
         f"{kind} of Donahue et al. 2015, with weights from {one_line(path.name)}.",
         found.sentence(),
-        f"It reads {'flow images' if encoder.mean == 'flow' else 'colours'}, less the mean `{encoder.mean}`. The "
-        "released code scales frames to 240 x 320 and cuts out 227 x 227; here the short side becomes 227.",
+        f"It reads {'flow images' if encoder.mean == 'flow' else 'colours'}, less the mean `{encoder.mean}`, "
+        "cut out of the middle of frames of 240 x 320 as in the released code.",
         "Nothing was measured with these weights here. Their terms are those of whoever trained them.",
     ]
     return "\n\n".join(parts) + "\n"

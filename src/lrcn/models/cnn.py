@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from lrcn.errors import LrcnError
 from lrcn.models.caffenet import HYBRID_CAFFENET, HybridCaffeNet, Mean
 from lrcn.models.plain import PLAIN, PlainCNN, standardized
+from lrcn.models.weights import load_weights
 
 _IN_MODEL = "encoder.backbone."
 """What a model folder puts before the names of its network's tensors."""
@@ -339,13 +340,12 @@ def load_backbone(backbone: nn.Module, weights: str | Path) -> None:
     shipped = Path(str(files("lrcn") / "zoo" / str(weights)))
     if not path.exists() and shipped.is_dir():
         path = shipped
-    path = path / "model.safetensors" if path.is_dir() else path
-    if not path.is_file():
-        raise LrcnError(
-            f"encoder.weights: there is no file {path}; give a .safetensors file, 'timm' or 'none'."
-        )
     try:
-        tensors = load_file(path)
+        tensors = load_weights(path) if path.is_dir() else load_file(path)
+    except FileNotFoundError as error:
+        raise LrcnError(
+            f"encoder.weights: there is no file {error.filename or path}; give a .safetensors file, 'timm' or 'none'."
+        ) from error
     except (OSError, SafetensorError) as error:
         raise LrcnError(
             f"encoder.weights: {path} cannot be read as a safetensors file ({error}); give one in timm's key layout."

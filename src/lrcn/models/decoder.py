@@ -127,7 +127,13 @@ class Decoder(nn.Module):
     # ---- whole sentences ----
 
     def forward(
-        self, image: Tensor, words: Tensor, lengths: Tensor | None = None, *, start: State | None = None
+        self,
+        image: Tensor,
+        words: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        start: State | None = None,
+        present: Tensor | None = None,
     ) -> Tensor:
         """Scores (B, L, V) of the word after each of `words` (B, L), which begin with EOS.
 
@@ -136,11 +142,18 @@ class Decoder(nn.Module):
             words: ids; what stands past a sentence's length never matters.
             lengths: (B,) steps of each row; None is L for all. Scores past them mean nothing.
             start: a state to go on from in place of the first.
+            present: (B, G) true for cells that are there, at least one a row; the others never matter. None is all.
         """
-        return self.scores(self.hidden(image, words, lengths, start=start))
+        return self.scores(self.hidden(image, words, lengths, start=start, present=present))
 
     def hidden(
-        self, image: Tensor, words: Tensor, lengths: Tensor | None = None, *, start: State | None = None
+        self,
+        image: Tensor,
+        words: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        start: State | None = None,
+        present: Tensor | None = None,
     ) -> Tensor:
         """The top layer (B, L, S): where only some steps count, `scores` of those alone are cheaper than `forward`."""
         if lengths is not None:
@@ -151,7 +164,7 @@ class Decoder(nn.Module):
             state = None
             if start is not None:
                 state = {name: start[f"{name}{number}"][:, None] for name in self.names}
-            below = self.dropout(layer(below, image, state))
+            below = self.dropout(layer(below, image, state, present))
         return below
 
     def scores(self, hidden: Tensor) -> Tensor:
@@ -161,15 +174,16 @@ class Decoder(nn.Module):
 
     # ---- one step ----
 
-    def initial_state(self, image: Tensor) -> State:
+    def initial_state(self, image: Tensor, present: Tensor | None = None) -> State:
         """The state before the first word: memories of zeros, and what each image says at every step.
 
         Args:
             image: (N, D), or cells (N, G, D) for attention.
+            present: (N, G) true for cells that are there; None is all.
         """
         names = [f"{name}{number}" for number in range(self.config.layers) for name in self.names]
         blank = self.bias.new_zeros(len(image), self.config.size)
-        return dict.fromkeys(names, blank) | self.context(image)
+        return dict.fromkeys(names, blank) | self.context(image, present)
 
     def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """The last word of each sentence (N,), EOS before the first, and the state -> scores (N, V), next state."""
@@ -187,12 +201,12 @@ class Decoder(nn.Module):
 
     # ---- its parts, for many sentences against many images ----
 
-    def context(self, image: Tensor) -> State:
+    def context(self, image: Tensor, present: Tensor | None = None) -> State:
         """All that a step needs of the images (N, ...), computed once for each."""
         return {
             f"{name}{number}": value
             for number, layer in enumerate(self.layers)
-            for name, value in layer.context(image).items()
+            for name, value in layer.context(image, present).items()
         }
 
     def advance(
@@ -239,21 +253,25 @@ class _Layer(nn.Module):
     def cell(self) -> Any:
         return self.recurrent.cells[0]
 
-    def forward(self, below: Tensor, image: Tensor, state: State | None) -> Tensor:
+    def forward(
+        self, below: Tensor, image: Tensor, state: State | None, present: Tensor | None = None
+    ) -> Tensor:
         """All steps: what it reads (N, L, below) -> (N, L, S)."""
         if self.attention is not None:
-            below = torch.cat([below, self.attention(below, image, self.attention.keys(image))], dim=2)
+            keys = self.attention.keys_of(image, present)
+            below = torch.cat([below, self.attention(below, image, keys)], dim=2)
         elif self.sees:
-            below = torch.cat([below, _vectors(image)[:, None].expand(-1, below.shape[1], -1)], dim=2)
+            shown = _vectors(image, present)[:, None].expand(-1, below.shape[1], -1)
+            below = torch.cat([below, shown], dim=2)
         # No lengths: no step knows of those after it, and packing would cost the fused kernels of a CPU.
         outputs: Tensor = self.recurrent(below, state=state)[0]
         return outputs
 
-    def context(self, image: Tensor) -> State:
+    def context(self, image: Tensor, present: Tensor | None = None) -> State:
         """What a step needs of the images: what they add to the gates (N, gates), or their cells and keys."""
         if self.attention is not None:
-            return {"cells": image, "keys": self.attention.keys(image)}
-        return {"gates": self._from_image(_vectors(image))} if self.sees else {}
+            return {"cells": image, "keys": self.attention.keys_of(image, present)}
+        return {"gates": self._from_image(_vectors(image, present))} if self.sees else {}
 
     def step(self, below: Tensor, context: State, memory: Memory) -> Memory:
         """One step: what it reads (N or 1, P, below) and the memory before -> the memory after."""
@@ -284,15 +302,31 @@ class _Attention(nn.Module):
         self.keys = nn.Linear(image, size, bias=False)
 
     def forward(self, below: Tensor, cells: Tensor, keys: Tensor) -> Tensor:
-        """What asks (N or 1, P, below), cells (N, G, D) and their keys (N, G, A) -> (N, P, D)."""
-        fit = self.question(below) @ keys.transpose(1, 2) / math.sqrt(keys.shape[-1])
+        """What asks (N or 1, P, below), cells (N, G, D) and their keys (N, G, A or A + 1) -> (N, P, D)."""
+        question = self.question(below)
+        size = question.shape[-1]
+        fit = question @ keys[..., :size].transpose(1, 2) / math.sqrt(size)
+        if keys.shape[-1] > size:
+            fit = fit + keys[..., size, None].transpose(1, 2)
         view: Tensor = fit.softmax(-1) @ cells
         return view
 
+    def keys_of(self, cells: Tensor, present: Tensor | None) -> Tensor:
+        """Keys (N, G, A) of cells (N, G, D); where some are not there, with a last column that is -inf for those."""
+        keys: Tensor = self.keys(cells)
+        if present is None:
+            return keys
+        barred = keys.new_zeros(present.shape).masked_fill(~present, -math.inf)
+        return torch.cat([keys, barred[..., None]], dim=2)
 
-def _vectors(image: Tensor) -> Tensor:
-    """Images as one vector each: (N, D), or the mean of the cells (N, G, D)."""
-    return image.mean(1) if image.ndim == 3 else image
+
+def _vectors(image: Tensor, present: Tensor | None = None) -> Tensor:
+    """Images as one vector each: (N, D), or the mean of the cells (N, G, D) that are there."""
+    if image.ndim == 2:
+        return image
+    if present is None:
+        return image.mean(1)
+    return (image * present[..., None]).sum(1) / present.sum(1, keepdim=True)
 
 
 def _lstm(gates: Tensor, before: Tensor, memory: Memory) -> Memory:

@@ -37,6 +37,8 @@ class JointConfig:
         loss: "hardest": a margin to the nearest wrong partner in the batch (VSE++); "all": to every wrong partner, by
             their mean; "infonce": cross-entropy over the batch, its temperature learned (CLIP, Radford et al. 2021).
         margin: of "hardest" and "all".
+        attention: A, weighted means of a grid's cells, each by weights of its own that are learned, that the image is
+            seen as; 0 sees the cells side by side.
     """
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -47,6 +49,7 @@ class JointConfig:
     dropout: float = 0.2
     loss: Literal["hardest", "all", "infonce"] = "hardest"
     margin: float = 0.2
+    attention: int = 0
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.embedding < 1:
@@ -55,6 +58,13 @@ class JointConfig:
             raise LrcnError(f"dropout is {self.dropout}: give a number from 0 up to but without 1.")
         if not self.margin > 0:
             raise LrcnError(f"margin is {self.margin}: give a number above 0.")
+        if self.attention < 0:
+            raise LrcnError(f"attention is {self.attention}: give 0 or more.")
+        if self.attention and self.encoder.pool != "grid":
+            raise LrcnError(
+                f"attention is {self.attention} and encoder.pool {self.encoder.pool}: attention looks at places, set "
+                "encoder.pool to grid."
+            )
         if self.recurrent.bidirectional and self.sentence == "last":
             raise LrcnError(
                 "sentence is last, which a network that reads both ways has none of: set mean or max."
@@ -74,8 +84,9 @@ class JointEmbedding(nn.Module):
         self.config = config
         self.encoder = FrameEncoder(config.encoder)
         cells = config.encoder.grid**2 if config.encoder.pool == "grid" else 1
+        self.attend = nn.Linear(self.encoder.channels, config.attention) if config.attention else None
         self.dropout = nn.Dropout(config.dropout)
-        self.see = nn.Linear(self.encoder.channels * cells, config.size)
+        self.see = nn.Linear(self.encoder.channels * (config.attention or cells), config.size)
         self.embedding = nn.Embedding(words, config.embedding)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         self.recurrent = RecurrentStack(config.embedding, config.recurrent)
@@ -93,7 +104,8 @@ class JointEmbedding(nn.Module):
                 given = "nothing" if images is None else f"{images.dtype} {tuple(images.shape)}"
                 raise LrcnError(f"A joint embedding reads uint8 images (N, 3, H, W); it was given {given}.")
             maps = self.encoder.maps(images)
-        return nn.functional.normalize(self.see(self.dropout(self.encoder.squeeze(maps).flatten(1))), dim=1)
+        seen = self._of_image(self.encoder.squeeze(maps))
+        return nn.functional.normalize(self.see(self.dropout(seen)), dim=1)
 
     def sentences(self, words: Tensor, lengths: Tensor) -> Tensor:
         """Vectors (N, D) of ids (N, L), ends included; what stands past a sentence's length (N,) never matters."""
@@ -118,6 +130,13 @@ class JointEmbedding(nn.Module):
         if self.log_scale is not None:
             return contrastive_loss(products * self.log_scale.exp().clamp(max=_LARGEST_SCALE), same)
         return ranking_loss(products, same, self.config.margin, hardest=self.config.loss == "hardest")
+
+    def _of_image(self, maps: Tensor) -> Tensor:
+        if self.attend is None:
+            return maps.flatten(1)
+        cells = maps.flatten(2).transpose(1, 2)
+        weights: Tensor = self.attend(cells).softmax(1)
+        return (weights.transpose(1, 2) @ cells).flatten(1)
 
     def _of_sentence(self, outputs: Tensor, inside: Tensor) -> Tensor:
         if self.config.sentence == "max":

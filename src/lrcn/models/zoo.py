@@ -1,13 +1,14 @@
 """Models by name: those that ship, a folder of your own, or one on the Hugging Face hub."""
 
+from collections.abc import Collection
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from lrcn.errors import LrcnError
-from lrcn.models.folder import FUSED_TASK, Loaded, load_folder, read_json
-from lrcn.models.fusion import Fused, load_fused
+from lrcn.models.folder import Loaded, load_folder, load_task
 
 HUB = "hf-hub:"
 
@@ -44,23 +45,28 @@ def model_folder(model: str | Path) -> Path:
     )
 
 
-def load(model: str | Path, device: str | torch.device = "auto") -> Loaded | Fused:
-    """Loads a model by name, path or hub id: one network, or several that answer as one.
+def load(
+    model: str | Path, device: str | torch.device = "auto", *, tasks: Collection[str] | None = None
+) -> Any:
+    """Loads a model by name, path or hub id.
 
     Args:
         model: see `model_folder`.
         device: "auto" (the GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
+        tasks: what the model must be for, names of `lrcn.models.folder.TASKS`; None takes all.
+
+    Returns:
+        What its task makes of it: `Loaded` or `Fused`, which `recognize`, or `LoadedCaptioner`, which can `caption`.
 
     Raises:
-        LrcnError: no such model or device, or a piece of the folder is missing or does not fit.
+        LrcnError: no such model or device, a model for another task, or a piece of the folder is missing or does not
+            fit.
     """
-    folder, chosen = model_folder(model), chosen_device(device)
-    task = read_json(folder / "config.json", dict).get("task")
-    return load_fused(folder, chosen) if task == FUSED_TASK else load_folder(folder, chosen)
+    return load_task(model_folder(model), chosen_device(device), tasks)
 
 
 def load_model(model: str | Path, device: str | torch.device = "auto") -> Loaded:
-    """The same for what needs the one network itself, its frames or its state; a fused model is refused."""
+    """A recogniser that is one network, for what needs its frames or its state; all other models are refused."""
     return load_folder(model_folder(model), chosen_device(device))
 
 
@@ -84,7 +90,7 @@ def chosen_device(device: str | torch.device) -> torch.device:
 def _from_hub(repository: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    wanted = ["*.json", "*.md", "model.safetensors", "*/model.safetensors"]
+    wanted = ["*.json", "*.md", "model*.safetensors", "*/model*.safetensors"]
     try:
         return Path(snapshot_download(repository, allow_patterns=wanted))
     except Exception as error:  # the hub client passes on whatever its network library raises

@@ -39,6 +39,7 @@ class LoopConfig:
 
     Attributes:
         epochs: passes over the training clips.
+        steps: steps in all, in place of `epochs`: the last pass ends where they do.
         batch: clips in a batch (of each process); streams, where clips are laid end to end.
         accumulate: batches whose gradients make one step.
         precision: "fp32", "bf16", or "fp16" with a loss scale (GPU).
@@ -62,8 +63,11 @@ class LoopConfig:
     tensorboard: bool = False
     seed: int = 0
     optim: OptimConfig = field(default_factory=OptimConfig)
+    steps: int | None = None
 
     def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise LrcnError(f"steps is {self.steps}: give 1 or more, or null to count epochs.")
         if self.epochs < 1 or self.batch < 1 or self.accumulate < 1:
             raise LrcnError(
                 f"epochs is {self.epochs}, batch {self.batch}, accumulate {self.accumulate}: each must be at least 1."
@@ -75,7 +79,7 @@ class Task(Protocol):
 
     @property
     def clips(self) -> ClipSource | Streams:
-        """What is learned from."""
+        """What is learned from; a source with a function `join` has its batches made by that."""
         ...
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -141,7 +145,8 @@ def _run(
 ) -> None:
     sampler = _sampler(task.clips, config, team)
     per_epoch = -(-len(sampler) // config.accumulate)
-    steps = config.epochs * per_epoch
+    steps = config.steps or config.epochs * per_epoch
+    epochs = -(-steps // per_epoch)
     device = next(model.parameters()).device
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
     if progress.scaler:
@@ -164,12 +169,15 @@ def _run(
         Tracker(
             folder / "log.jsonl", progress.step, steps, silent=not team.leads, tensorboard=board, name=name
         ) as tracker,
-        closing(_batches(task.clips, sampler, config, progress)) as batches,
+        closing(
+            _batches(task.clips, sampler, range(progress.epoch, epochs), progress, config.workers)
+        ) as batches,
     ):
-        while progress.epoch < config.epochs:
+        while progress.epoch < epochs:
             model.train()
             started, clips = time.monotonic(), 0
             left = len(sampler.bound(progress.epoch, progress.batch))
+            left = min(left, (steps - progress.step) * config.accumulate)
             for group in _groups(islice(batches, left), config.accumulate):
                 # Dropout follows from (seed, step) alone, so a resumed run draws what the uninterrupted one drew.
                 torch.manual_seed(_draw_seed(config.seed, progress.step, team.rank))
@@ -273,12 +281,12 @@ def _sampler(clips: ClipSource | Streams, config: LoopConfig, team: Team) -> Res
 def _batches(
     clips: ClipSource | Streams,
     sampler: ResumableSampler | StreamSampler,
-    config: LoopConfig,
+    epochs: range,
     progress: Progress,
+    workers: int,
 ) -> Generator[Batch, None, None]:
-    epochs = range(progress.epoch, config.epochs)
-    join = collate_streams if isinstance(clips, Streams) else collate
-    return epoch_batches(clips, sampler, epochs, progress.batch, workers=config.workers, join=join)
+    join = collate_streams if isinstance(clips, Streams) else getattr(clips, "join", collate)
+    return epoch_batches(clips, sampler, epochs, progress.batch, workers=workers, join=join)
 
 
 def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:

@@ -4,11 +4,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from lrcn.config import from_values, merge, read_yaml, to_values
+from lrcn.config import from_values, merge, read_layers, to_values
 from lrcn.data.moves import MoveStyle
 from lrcn.data.sampling import Sampling
 from lrcn.data.streams import StreamsConfig
@@ -132,6 +132,7 @@ class Recipe:
     Attributes:
         name: of the model.
         description: what it is for, with the expected number and its source.
+        task: what is learned; `lrcn.train.jobs` knows the others.
         data: where clips come from.
         model: the networks.
         preprocess: how a frame reaches them; stored with the weights.
@@ -150,6 +151,7 @@ class Recipe:
 
     name: str = "model"
     description: str = ""
+    task: Literal["recognize"] = "recognize"
     data: DataConfig = field(default_factory=DataConfig)
     model: RecognizerConfig = field(default_factory=RecognizerConfig)
     preprocess: Preprocess = field(default_factory=Preprocess)
@@ -174,6 +176,7 @@ class Recipe:
             )
         if self.data.streams is not None:
             self._check_streams(self.data.streams, attends)
+        self.preprocess.preparation(self.augment)  # refuses what does not go together
 
     def _check_streams(self, streams: StreamsConfig, attends: bool) -> None:
         if attends or self.model.recurrent.bidirectional or self.step_loss not in (None, 1):
@@ -192,18 +195,20 @@ class Recipe:
 def read_recipe(path: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """Reads a recipe, with `changes` (nested settings) laid over it.
 
-    Relative paths in it are taken from the folder one works in; `~` and environment variables are filled in.
+    A recipe with `base: other.yaml` says only what is not as in that file, which is beside it. Relative paths of data
+    and models are taken from the folder one works in; `~` and environment variables are filled in.
 
     Raises:
         LrcnError: the file cannot be read, or a setting in it is wrong.
     """
-    recipe = from_values(Recipe, _with_whole_paths(merge(read_yaml(path), changes or {})))
+    recipe = from_values(Recipe, with_whole_paths(merge(read_layers(path), changes or {})))
     if not recipe.data.source and recipe.data.moves is None:
         raise LrcnError(f"{path} names no data: set data.source or data.moves.")
     return recipe
 
 
-def _with_whole_paths(values: dict[str, Any]) -> dict[str, Any]:
+def with_whole_paths(values: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's values with `~` and environment variables in its paths filled in."""
     # Only where paths are: a description may well begin with "~".
     return {name: _filled_in(value) if name in ("data", "model") else value for name, value in values.items()}
 
@@ -218,7 +223,7 @@ def _filled_in(value: Any) -> Any:
 
 def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """The recipe with nested settings laid over it."""
-    return from_values(Recipe, _with_whole_paths(merge(to_values(recipe), changes)))
+    return from_values(Recipe, with_whole_paths(merge(to_values(recipe), changes)))
 
 
 def recipe_for_source(

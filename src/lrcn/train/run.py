@@ -1,12 +1,12 @@
 """From a recipe to a model folder with its numbers: one run, or a study of many."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lrcn.config import to_values, to_yaml
+from lrcn.config import to_yaml
 from lrcn.data.datasets import ClipSource
 from lrcn.data.streams import Streams
 from lrcn.evaluate import detection
@@ -36,11 +36,13 @@ class Result:
         folder: the model folder.
         metrics: split name -> what was measured there.
         sentences: the outcome, for a terminal.
+        use: a command line that uses the model, with {} for its folder.
     """
 
     folder: Path
     metrics: dict[str, Any] = field(default_factory=dict)
     sentences: list[str] = field(default_factory=list)
+    use: str = "lrcn recognize VIDEO --model {}"
 
     def lines(self) -> list[str]:
         """The outcome, for a terminal."""
@@ -83,7 +85,7 @@ def train_split(recipe: Recipe, split: Split, out: Path, team: Team, name: str =
         # The leader computes the features, and the others find them.
         if not team.leads:
             team.wait()
-        first = cached(split, model.encoder, _cache_folder(out), recipe.views, recipe.train.workers)
+        first = cached(split, model.encoder, cache_folder(out), recipe.views, recipe.train.workers)
         if team.leads:
             team.wait()
     _stretch(model, recipe, first, recipe.train, out / "train", key, team, name)
@@ -95,9 +97,8 @@ def train_split(recipe: Recipe, split: Split, out: Path, team: Team, name: str =
 
 def run_key(recipe: Recipe, split: Split) -> str:
     """A hash of the settings and clips that the weights follow from: a run is only taken up by one with the same."""
-    values = to_values(replace(recipe, study=None, description="", name=""))
-    del values["data"]["frame_cache"]
-    return fingerprint(values, split.key())
+    data = replace(recipe.data, frame_cache="")
+    return fingerprint(replace(recipe, study=None, description="", name="", data=data), split.key())
 
 
 def _stretch(
@@ -117,18 +118,16 @@ def _stretch(
 
 def _task(recipe: Recipe, split: Split) -> RecognitionTask:
     streams = recipe.data.streams
-    if streams is None:
-        return RecognitionTask(split.train, split.dev, recipe.label_smoothing, recipe.step_loss)
-    clips = Streams(split.train, streams.length, split.layout)
-    if streams.rows == "clips":
-        return RecognitionTask(clips, split.dev, recipe.label_smoothing, recipe.step_loss)
+    clips = split.train if streams is None else Streams(split.train, streams.length, split.layout)
+    if streams is None or streams.rows == "clips":
+        return RecognitionTask(clips, split.dev, recipe.label_smoothing, recipe.step_loss, recipe.sampling)
     return DetectionTask(clips, split.dev, recipe.label_smoothing, background=streams.background)
 
 
 def _measured(recipe: Recipe, model: Recognizer, clips: ClipSource) -> RecognitionMetrics | DetectionMetrics:
     streams = recipe.data.streams
     if streams is None or streams.rows == "clips":
-        return measure(model, clips)
+        return measure(model, clips, sampling=recipe.sampling)
     return detection.measure(model, clips, streams.background)
 
 
@@ -154,22 +153,28 @@ def _finish(recipe: Recipe, split: Split, model: Recognizer, out: Path) -> Resul
     return Result(out / "model", values, sentences)
 
 
-def _draw(out: Path, metrics: dict[str, RecognitionMetrics | DetectionMetrics], recipe: Recipe) -> None:
+def draw_curves(out: Path, stretches: Sequence[str]) -> None:
+    """Draws `out/curves.png` from the logs of stretches of training, one after the other."""
     from lrcn import visualize
 
-    stretches = ["train", "tune"] if recipe.tune is not None else ["train"]
     rows, before = [], 0
     for stretch in stretches:
         log = read_log(out / stretch / "log.jsonl")
         rows += [{**row, "step": row["step"] + before} for row in log]
-        before = rows[-1]["step"] if rows else 0
+        before = rows[-1]["step"] if rows else before
     visualize.save(visualize.curves(rows), out / "curves.png")
+
+
+def _draw(out: Path, metrics: dict[str, RecognitionMetrics | DetectionMetrics], recipe: Recipe) -> None:
+    from lrcn import visualize
+
+    draw_curves(out, ["train", "tune"] if recipe.tune is not None else ["train"])
     if metrics:
         last = list(metrics.values())[-1]
         visualize.save(visualize.confusion(last.confusion, last.labels), out / "confusion.png")
 
 
-def _cache_folder(out: Path) -> Path:
+def cache_folder(out: Path) -> Path:
     """Features are kept beside the runs, where other runs of the same data find them."""
     for parent in out.parents:
         if parent.name == "runs":

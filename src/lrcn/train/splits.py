@@ -159,17 +159,7 @@ def fold_splits(recipe: Recipe, report: Report) -> list[Split]:
 
 def cached(split: Split, encoder: FrameEncoder, folder: Path, views: int, workers: int = 0) -> Split:
     """The split with the frozen encoder's features in place of frames, computed once and kept in `folder`."""
-    # What is learned from scratch does not change the maps, so it must not change their key.
-    maps_config = replace(encoder.config, squeeze=0, tune=0, chunk=1, weights="none")
-    weights = [float(value.double().sum()) for value in encoder.backbone.state_dict().values()]
-    device = encoder.mean.device
-    encoder.eval()
-    cache = FeatureCache(
-        folder,
-        lambda frames: encoder.maps(frames.to(device)),
-        fingerprint(maps_config, weights),
-        memory_limit=8 << 30,
-    )
+    cache = feature_cache(encoder, folder)
 
     def filled(source: ClipSource | None, draws: int, name: str) -> ClipSource | None:
         if source is None:
@@ -181,6 +171,21 @@ def cached(split: Split, encoder: FrameEncoder, folder: Path, views: int, worker
     train = filled(split.train, views, "training")
     assert train is not None
     return replace(split, train=train, dev=filled(split.dev, 1, "dev"), test=filled(split.test, 1, "test"))
+
+
+def feature_cache(encoder: FrameEncoder, folder: Path) -> FeatureCache:
+    """Where the features of a frozen encoder are kept."""
+    # What is learned from scratch does not change the maps, so it must not change their key.
+    maps_config = replace(encoder.config, squeeze=0, tune=0, chunk=1, weights="none")
+    weights = [float(value.double().sum()) for value in encoder.backbone.state_dict().values()]
+    device = encoder.mean.device
+    encoder.eval()
+    return FeatureCache(
+        folder,
+        lambda frames: encoder.maps(frames.to(device)),
+        fingerprint(maps_config, weights),
+        memory_limit=8 << 30,
+    )
 
 
 def _split_of(recipe: Recipe, rows: list[Row], train: list[int], dev: list[int], test: list[int]) -> Split:

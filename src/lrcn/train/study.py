@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -20,8 +20,8 @@ from lrcn.train.predictions import (
     save_predictions,
     tuned_elsewhere,
 )
-from lrcn.train.recipe import FusedConfig, Recipe, StudyConfig, changed
-from lrcn.train.run import run_key, train_split
+from lrcn.train.recipe import FusedConfig, Recipe, StudyConfig, changed, read_recipe
+from lrcn.train.run import Result, run_key, train, train_split
 from lrcn.train.splits import Split, fold_splits
 
 Report = Callable[[str], None]
@@ -63,6 +63,19 @@ def run_study(recipe: Recipe, out: str | Path, report: Report = print) -> list[d
         raise LrcnError(f"{recipe.name} has no study: add `study:` with seeds and variants.")
     with joined_team() as team:
         return _all_rows(recipe, recipe.study, Path(out), report if team.leads else _silent, team)
+
+
+def run_recipe(path: Path, changes: Mapping[str, Any], out: Path, report: Report) -> Result:
+    """Reads a recipe and trains it, once or as its study says.
+
+    Raises:
+        LrcnError: the recipe or its data are wrong, or `out` holds another run.
+    """
+    recipe = read_recipe(path, changes)
+    if recipe.study is None:
+        return train(recipe, out, report)
+    run_study(recipe, out, report)
+    return Result(out, sentences=[f"The study: {out / 'results.md'}"], use="")
 
 
 def _all_rows(
@@ -143,11 +156,13 @@ def _one(recipe: Recipe, split: Split, folder: Path, seed: int, team: Team, fuse
         model = train_split(seeded, split, folder, team, name=name)
         seconds = time.monotonic() - began
         if team.leads:
-            found = measure(model, test)
+            found = measure(model, test, sampling=recipe.sampling)
             save_predictions(predictions, predictions_of(found, test))
             values = {**found.to_json(), "parameters": sum(p.numel() for p in model.parameters())}
             if recipe.study is not None and recipe.study.shuffle:
-                values["shuffled"] = measure(model, test, shuffle_seed=seed).accuracy
+                values["shuffled"] = measure(
+                    model, test, sampling=recipe.sampling, shuffle_seed=seed
+                ).accuracy
             if not done.exists():
                 write_whole(done, json.dumps({**values, "seconds": round(seconds, 1), "run": key}) + "\n")
         team.wait()

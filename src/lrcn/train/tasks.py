@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lrcn.data.datasets import ClipSource
+from lrcn.data.sampling import Sampling
 from lrcn.data.streams import Streams
 from lrcn.errors import LrcnError
 from lrcn.evaluate import detection
@@ -25,12 +26,14 @@ class RecognitionTask:
         label_smoothing: share of the target spread over the other classes.
         step_loss: share of the loss that is taken at every step; the rest is that of each clip as a whole, by which
             alone attention learns. None is 1, and one half where the head pools by attention.
+        sampling: how dev clips are read, see `measure`.
     """
 
     clips: ClipSource | Streams
     dev: ClipSource | None = None
     label_smoothing: float = 0.0
     step_loss: float | None = None
+    sampling: Sampling | None = None
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The scalar loss of a batch.
@@ -69,7 +72,7 @@ class RecognitionTask:
         """Accuracy on the dev clips; the score is that of clips, ties broken by frames."""
         if self.dev is None:
             return None
-        metrics = measure(model, self.dev)  # type: ignore[arg-type]
+        metrics = measure(model, self.dev, sampling=self.sampling)  # type: ignore[arg-type]
         return {
             "score": metrics.accuracy + 1e-3 * metrics.frame_accuracy,
             "accuracy": metrics.accuracy,

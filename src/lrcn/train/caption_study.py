@@ -1,0 +1,123 @@
+"""A study of captioners: variants of a recipe side by side, with the spread over seeds beside every mean."""
+
+import json
+import time
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from lrcn.errors import LrcnError
+from lrcn.evaluate.captioning import measure, written
+from lrcn.files import write_whole
+from lrcn.train.caption_tasks import DevJudge
+from lrcn.train.captions import CaptionRecipe, changed, read_split, run_key, train_split
+from lrcn.train.distributed import Team, joined_team
+from lrcn.train.photo_splits import PhotoPart, PhotoSplit, featured
+from lrcn.train.run import Report, cache_folder
+
+METRICS = ("bleu_1", "bleu_4", "rouge_l", "cider_d")
+
+
+def run_study(recipe: CaptionRecipe, out: str | Path, report: Report = print) -> list[dict[str, Any]]:
+    """Trains every variant with every seed and measures it on dev; finished runs in `out` are not done again.
+
+    Returns:
+        One row per variant, also written to `out/results.json` and, as a table, `out/results.md`.
+
+    Raises:
+        LrcnError: the recipe has no study or no dev photos, or a setting of a variant is wrong.
+    """
+    if recipe.study is None:
+        raise LrcnError(f"{recipe.name} has no study: add `study:` with seeds and variants.")
+    rows: list[dict[str, Any]] = []
+    out = Path(out)
+    with joined_team() as team:
+        tell: Report = report if team.leads else _silent
+        for name, changes in (recipe.study.variants or {"as it stands": {}}).items():
+            variant = changed(recipe, {**changes, "study": None})
+            split = read_split(variant, tell if not rows else _silent)
+            runs = [
+                _one(variant, split, out / name.replace(" ", "-") / f"seed-{seed}", seed, team)
+                for seed in recipe.study.seeds
+            ]
+            rows.append({"variant": name, "seeds": len(runs), **_summary(runs)})
+            tell(f"{name}: CIDEr-D {_cell(rows[-1], 'cider_d')}, BLEU-4 {_cell(rows[-1], 'bleu_4')}")
+            if team.leads:
+                write_whole(out / "results.json", json.dumps(rows, indent=2) + "\n")
+                write_whole(out / "results.md", table(rows))
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """A Markdown table of a study's rows, metrics in hundredths."""
+    head = ["variant", *(name.replace("_", "-").upper() for name in METRICS), "nats a word", "parameters"]
+    head += ["training a run"]
+    lines = [
+        [
+            row["variant"],
+            *(_cell(row, name) for name in METRICS),
+            f"{row['nll']:.3f} ± {row['nll_spread']:.3f}",
+            f"{row['parameters'] / 1e6:.2f} M",
+            f"{row['seconds']:.3g} s",
+        ]
+        for row in rows
+    ]
+    body = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n{body}"
+
+
+def _one(recipe: CaptionRecipe, split: PhotoSplit, folder: Path, seed: int, team: Team) -> dict[str, Any]:
+    """Trains and measures one run, or reads what it found before."""
+    stages = {name: {"seed": seed} for name in ("train", "tune") if getattr(recipe, name) is not None}
+    seeded = changed(recipe, stages)
+    if seeded.self_critical is not None:
+        seeded = changed(seeded, {"self_critical": {"loop": {"seed": seed}}})
+    key, done = run_key(seeded, split), folder / "dev.json"
+    if done.exists() and json.loads(done.read_text())["run"] != key:
+        raise LrcnError(
+            f"{folder} is of a run with other settings or data; give another --out, or remove that folder."
+        )
+    if not team.agree(done.exists()):
+        began = time.monotonic()
+        model = train_split(seeded, split, folder, team, name=f"{folder.parent.name} seed {seed}")
+        seconds = round(time.monotonic() - began, 1)
+        shown = (
+            split
+            if model.encoder.tuned
+            else featured(split, model.encoder, cache_folder(folder), recipe.views, team)
+        )
+        if team.leads:
+            dev = _dev(shown, recipe)
+            sentences = written(model, dev.photos, recipe.decoding)
+            scores = measure(split.tokenizer, dev.rows, sentences).corpus
+            values = {name: scores[name] for name in METRICS}
+            values["nll"] = DevJudge(dev, split.tokenizer, recipe.select)(model)["nll_loss"]
+            parameters = sum(p.numel() for p in model.parameters())
+            told = {**values, "parameters": parameters, "seconds": seconds, "run": key}
+            write_whole(done, json.dumps(told) + "\n")
+        team.wait()
+    found: dict[str, Any] = json.loads(done.read_text())
+    return found
+
+
+def _dev(split: PhotoSplit, recipe: CaptionRecipe) -> PhotoPart:
+    if split.dev is None:
+        raise LrcnError(f"{recipe.name} has no dev photos to compare its variants on: set data.dev.")
+    return split.dev
+
+
+def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    summary: dict[str, Any] = {}
+    for name in (*METRICS, "nll"):
+        values = [run[name] for run in runs]
+        summary[name] = mean(values)
+        summary[f"{name}_spread"] = stdev(values) if len(values) > 1 else 0.0
+    return {**summary, **{name: mean(run[name] for run in runs) for name in ("parameters", "seconds")}}
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    return f"{100 * row[name]:.1f} ± {100 * row[f'{name}_spread']:.1f}"
+
+
+def _silent(_: str) -> None:
+    pass

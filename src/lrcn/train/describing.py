@@ -1,0 +1,342 @@
+"""From a recipe with `task: describe` to a describer's model folder with its numbers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from lrcn.config import from_values, merge, read_layers, to_values, to_yaml
+from lrcn.data.cooking import CookingConfig, cooking_rows
+from lrcn.data.datasets import ClipDataset, ClipSource
+from lrcn.data.descriptions import DescribedClips, LabelClips, shown
+from lrcn.data.features import FeatureClips, located
+from lrcn.data.manifest import Row
+from lrcn.data.sampling import Sampling
+from lrcn.data.slots import Slots
+from lrcn.data.transforms import Augment, Preprocess
+from lrcn.errors import LrcnError
+from lrcn.evaluate.captions import CaptionScores
+from lrcn.files import write_whole
+from lrcn.fingerprint import fingerprint
+from lrcn.generate import Decoding
+from lrcn.models.describer import Describer, DescriberConfig
+from lrcn.models.describer_folder import LoadedDescriber, load_describer, save_describer
+from lrcn.models.zoo import chosen_device
+from lrcn.train.caption_tasks import CaptionTask, DevJudge
+from lrcn.train.captions import judged, score_table, write_sentences
+from lrcn.train.distributed import Team, joined_team
+from lrcn.train.loop import LoopConfig, fit
+from lrcn.train.photo_splits import (
+    CaptionData,
+    PhotoSplit,
+    WordsConfig,
+    captioned_rows,
+    captioned_split,
+    featured,
+)
+from lrcn.train.recipe import with_whole_paths
+from lrcn.train.run import Report, Result, cache_folder, draw_curves
+
+
+@dataclass(frozen=True)
+class DescribeData(CaptionData):
+    """Where descriptions, and what they are about, come from.
+
+    Attributes:
+        source: a manifest, or what `importer` reads.
+        importer: the layout of the data, one of `lrcn data import`; empty: `source` is a manifest.
+        lists: where the importer's lists are, if they do not lie with the clips.
+        train: splits that are learned from, and whose sentences give the vocabulary.
+        dev: the split that chooses the weights; empty chooses the last.
+        test: the split that is looked at once, at the end; empty: none.
+        limit: clips taken of each split, the first ones; 0 takes all.
+        allow_leakage: accepts a group that stands in both train and test.
+        seed: of the random draws.
+        labels: the manifest's fields that hold labels, or their probabilities, in the order they are read.
+        features: a folder of features made elsewhere, or one file of many; empty: a row's path is such a file.
+        rate: their steps a second, where they are of whole videos and rows have times; 0: each row has its own.
+        cooking: scenes of a made kitchen, in place of `source`.
+    """
+
+    source: str = ""
+    labels: tuple[str, ...] = ("probabilities",)
+    features: str = ""
+    rate: float = 0.0
+    cooking: CookingConfig | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.source) == (self.cooking is not None):
+            raise LrcnError("data names no source, or two: give data.source, or data.cooking.")
+        if self.rate < 0 or not self.labels:
+            raise LrcnError(
+                f"data.rate is {self.rate} and labels {list(self.labels)}: give 0 or more, one or more."
+            )
+
+
+@dataclass(frozen=True)
+class DescribeRecipe:
+    """One experiment in description.
+
+    Attributes:
+        data: where clips with sentences come from.
+        task: "describe".
+        name: of the model.
+        description: what it is for, with the expected number and its source.
+        words: what becomes a word.
+        model: the networks, and what they are given.
+        preprocess: how a frame reaches them; stored with the weights.
+        sampling: which frames, or steps of features, they read; stored with the weights.
+        augment: random changes to the frames of training clips.
+        views: random draws of each clip's frames that are kept as features while the CNN is frozen.
+        pairs: a batch is of single sentences with their clips; otherwise of clips, each with all its sentences.
+        train: the first stretch of training.
+        tune: a second one, in which the CNN's last `tune_stages` learn too; None leaves it out.
+        tune_stages: stages of the CNN that learn in `tune`; -1 is all.
+        label_smoothing: share of the target spread over the other words.
+        loss_scale: multiplies the loss, as `lrcn.train.caption_tasks.CaptionTask` says.
+        select: how sentences about dev clips are chosen at every epoch's end, whose CIDEr-D chooses the weights.
+        decoding: how sentences are chosen for the numbers at the end, and when the model is used.
+        meteor: whether METEOR is measured; None: where lrcn[metrics] is installed.
+        device: "auto", "cpu", "cuda", ...
+    """
+
+    data: DescribeData
+    task: Literal["describe"] = "describe"
+    name: str = "describer"
+    description: str = ""
+    words: WordsConfig = field(default_factory=WordsConfig)
+    model: DescriberConfig = field(default_factory=DescriberConfig)
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    sampling: Sampling = field(default_factory=lambda: Sampling(frames=None))
+    augment: Augment = field(default_factory=Augment)
+    views: int = 1
+    pairs: bool = False
+    train: LoopConfig = field(default_factory=LoopConfig)
+    tune: LoopConfig | None = None
+    tune_stages: int = -1
+    label_smoothing: float = 0.0
+    loss_scale: float = 1.0
+    select: Decoding = field(default_factory=lambda: Decoding(max_length=20))
+    decoding: Decoding = field(default_factory=lambda: Decoding(beam=3))
+    meteor: bool | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.views < 1:
+            raise LrcnError(f"views is {self.views}: give 1 or more.")
+        if not 0 <= self.label_smoothing < 1:
+            raise LrcnError(f"label_smoothing is {self.label_smoothing}: give a share from 0 to below 1.")
+        if not self.loss_scale > 0:
+            raise LrcnError(f"loss_scale is {self.loss_scale}: give a number above 0.")
+        if self.tune is not None and self.model.inputs != "frames":
+            raise LrcnError(
+                f"tune is set and model.inputs {self.model.inputs}: there is no CNN, leave it out."
+            )
+
+
+@dataclass(frozen=True)
+class DescribeSplit:
+    """What one run learns from and is judged on.
+
+    Attributes:
+        clips: what is given, with the sentences.
+        given: K labels or D of the features; 0 of frames.
+        slots: the labels that are known; None where none are given.
+    """
+
+    clips: PhotoSplit
+    given: int = 0
+    slots: Slots | None = None
+
+
+def read_describe_recipe(path: str | Path, changes: Mapping[str, Any] | None = None) -> DescribeRecipe:
+    """Reads a recipe, with `changes` (nested settings) laid over it.
+
+    Raises:
+        LrcnError: the file cannot be read, or a setting in it is wrong.
+    """
+    return from_values(DescribeRecipe, with_whole_paths(merge(read_layers(path), changes or {})))
+
+
+def changed(recipe: DescribeRecipe, changes: Mapping[str, Any]) -> DescribeRecipe:
+    """The recipe with nested settings laid over it."""
+    return from_values(DescribeRecipe, with_whole_paths(merge(to_values(recipe), changes)))
+
+
+def run_recipe(path: Path, changes: Mapping[str, Any], out: Path, report: Report) -> Result:
+    """Reads a recipe and trains it.
+
+    Raises:
+        LrcnError: the recipe or its data are wrong, or `out` holds another run.
+    """
+    return train(read_describe_recipe(path, changes), out, report)
+
+
+def train(recipe: DescribeRecipe, out: str | Path, report: Report = print) -> Result:
+    """Trains a describer into `out`; an unfinished run of the same recipe there is taken up where it stopped.
+
+    Leaves `out/model` (the model folder), `metrics.json`, `recipe.yaml`, `curves.png`, the sentences about dev and test
+    clips (`dev.jsonl`, `test.jsonl`) and the logs.
+
+    Raises:
+        LrcnError: the data or settings are wrong, or `out` holds another run.
+    """
+    out = Path(out)
+    with joined_team() as team:
+        split = read_split(recipe, report if team.leads else _silent)
+        model, clips = train_split(recipe, split, out, team)
+        if not team.leads:
+            return Result(out / "model", use=_USE)
+        return _finish(recipe, replace(split, clips=clips), model, out)
+
+
+# ---- the data ----
+
+
+def read_split(recipe: DescribeRecipe, report: Report) -> DescribeSplit:
+    """The recipe's clips and sentences.
+
+    Raises:
+        LrcnError: they cannot be read, or there is nothing to learn from.
+    """
+    data, inputs = recipe.data, recipe.model.inputs
+    rows = captioned_rows(data, report) if data.cooking is None else cooking_rows(data.cooking)
+    slots = None
+    if inputs not in ("features", "frames"):
+        slots = Slots.learn((row for row in rows if row.split in data.train), data.labels)
+        counts = ", ".join(f"{len(labels)} in {slot}" for slot, labels in slots.labels.items())
+        report(f"Labels: {counts}.")
+
+    def clips(rows: list[Row], train: bool) -> ClipSource:
+        return _clips(recipe, slots, rows, train)
+
+    split = captioned_split(data, recipe.words, rows, clips, report)
+    parts = {"training": split.train, "dev": split.dev, "test": split.test}
+    report(f"Clips: {', '.join(f'{len(part.rows)} {name}' for name, part in parts.items() if part)}.")
+    given = slots.size if slots is not None else 0
+    if inputs == "features":
+        given = located(split.train.rows[0], data.features).size
+    if recipe.model.given not in (0, given):
+        raise LrcnError(f"model.given is {recipe.model.given}, and the data have {given}: leave it out.")
+    return DescribeSplit(split, given, slots)
+
+
+def _clips(recipe: DescribeRecipe, slots: Slots | None, rows: Sequence[Row], train: bool) -> ClipSource:
+    data, inputs = recipe.data, recipe.model.inputs
+    if inputs == "features":
+        return FeatureClips(rows, data.features, data.rate, recipe.sampling, train=train, seed=data.seed)
+    if inputs == "frames":
+        # Clips are read as those of a class, which here nobody asks for.
+        clips = [replace(row, label=_ANY) for row in rows]
+        options: Any = {"train": train, "seed": data.seed}
+        return ClipDataset(clips, [_ANY], recipe.sampling, recipe.preprocess, recipe.augment, **options)
+    assert slots is not None
+    return LabelClips(rows, slots, inputs)
+
+
+_ANY = "any"
+
+
+# ---- the training ----
+
+
+def train_split(
+    recipe: DescribeRecipe, split: DescribeSplit, out: Path, team: Team, name: str = "train"
+) -> tuple[Describer, PhotoSplit]:
+    """Trains on one split; returns the model with its best weights, in evaluation mode, and the clips as it reads them.
+
+    A frozen CNN's features stand in place of frames.
+    """
+    torch.manual_seed(recipe.train.seed)
+    config = replace(recipe.model, given=split.given)
+    model = Describer(config, split.clips.tokenizer.size).to(team.device(chosen_device(recipe.device)))
+    key = run_key(recipe, split)
+
+    def stretch(folder: str, config: LoopConfig, clips: PhotoSplit, what: str) -> None:
+        (out / folder).mkdir(parents=True, exist_ok=True)
+        fit(model, _task(recipe, clips), config, out / folder, recipe=key, team=team, name=f"{name}{what}")
+
+    clips = split.clips
+    if model.encoder is not None and not model.encoder.tuned:
+        folder, workers = cache_folder(out), recipe.train.workers
+        clips = featured(clips, model.encoder, folder, recipe.views, team, workers)
+    stretch("train", recipe.train, clips, "")
+    if recipe.tune is not None and model.encoder is not None:
+        clips = split.clips
+        model.encoder.set_tuned(recipe.tune_stages)
+        stretch("tune", recipe.tune, clips, ", CNN too")
+    return model.eval(), clips
+
+
+def run_key(recipe: DescribeRecipe, split: DescribeSplit) -> str:
+    """A hash of the settings and data that the weights follow from: a run is only taken up by one with the same."""
+    plain = replace(recipe, description="", name="", decoding=Decoding(), meteor=None)
+    return fingerprint(to_values(plain), split.clips.key())
+
+
+def _task(recipe: DescribeRecipe, split: PhotoSplit) -> CaptionTask:
+    clips = DescribedClips(split.train.photos, split.train.sentences, pairs=recipe.pairs)
+    rest: Any = {"label_smoothing": recipe.label_smoothing, "loss_scale": recipe.loss_scale}
+    task = CaptionTask(clips, None, split.tokenizer, recipe.select, **rest)
+    if split.dev is not None:
+        task.judge = DevJudge(split.dev, split.tokenizer, recipe.select, DescribedClips, shown)
+    return task
+
+
+# ---- what is left behind ----
+
+_USE = "lrcn describe INPUT --model {}"
+
+
+def _finish(recipe: DescribeRecipe, split: DescribeSplit, model: Describer, out: Path) -> Result:
+    clips = split.clips
+    loaded = LoadedDescriber(
+        model, clips.tokenizer, split.slots, recipe.preprocess, recipe.sampling, recipe.decoding
+    )
+    # What is measured is what is kept, which is rounded to half precision.
+    save_describer(out / "model", loaded)
+    kept = load_describer(out / "model", model.decoder.bias.device)
+    found: dict[str, CaptionScores] = {}
+    for name, part in (("dev", clips.dev), ("test", clips.test)):
+        if part is not None:
+            sentences, found[name] = judged(kept, part, recipe.decoding, name, recipe.meteor, shown)
+            write_sentences(out / f"{name}.jsonl", part.rows, clips.tokenizer, sentences)
+    values: dict[str, Any] = {
+        name: {"clips": len(scores.per_image), **scores.to_json()["corpus"]} for name, scores in found.items()
+    }
+    if values:
+        name = list(values)[-1]
+        values["headline"] = f"{name} BLEU-4 {100 * values[name]['bleu_4']:.1f}"
+    save_describer(out / "model", kept, metrics=values, card=describer_card(recipe, clips, found))
+    write_whole(out / "metrics.json", json.dumps(values, indent=2) + "\n")
+    write_whole(out / "recipe.yaml", to_yaml(recipe))
+    draw_curves(out, ["train", *(["tune"] if recipe.tune is not None else [])])
+    lines = [f"{name}: {line}" for name, scores in found.items() for line in scores.lines()]
+    return Result(out / "model", values, lines, use=_USE)
+
+
+def describer_card(recipe: DescribeRecipe, clips: PhotoSplit, found: Mapping[str, CaptionScores]) -> str:
+    """Markdown for a model folder's README.md."""
+    sentences = sum(map(len, clips.train.sentences))
+    parts = [
+        f"# {recipe.name}",
+        recipe.description.strip() or "A recurrent convolutional network that writes sentences about videos.",
+        f"**Given** {recipe.model.inputs}, read as {recipe.model.arrangement}.",
+        f"**Vocabulary**: {clips.tokenizer.size - 2} words.",
+        f"**Trained on** {len(clips.train.rows)} clips with {sentences} sentences, seed {recipe.train.seed}.",
+    ]
+    if found:
+        parts.append("\n".join(score_table(found, "clips")))
+        parts.append(
+            "In hundredths, CIDEr-D also. One run, no spread: repeat it with other seeds before comparing."
+        )
+    parts.append(f"**How it was made**: `lrcn train recipe.yaml` with\n\n```yaml\n{to_yaml(recipe)}```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _silent(_: str) -> None:
+    pass
