@@ -43,6 +43,33 @@ class _Run:
         self.frames = 1
         self.tail: deque[tuple[float, NDArray[np.float64]]] = deque([(time, raw)])
 
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        """The run as arrays."""
+        times, rows = zip(*self.tail, strict=True)
+        return {
+            "about": np.array([self.start, self.k, self.frames]),
+            "total": self.total,
+            "times": np.array(times),
+            "tail": np.stack(rows),
+        }
+
+    @classmethod
+    def restored(cls, state: dict[str, NDArray[np.float64]], prefix: str, classes: int) -> "_Run | None":
+        """The run whose arrays have names with this prefix; None where there are none."""
+        if f"{prefix}about" not in state:
+            return None
+        names = ("about", "total", "times", "tail")
+        about, total, times, tail = (np.asarray(state.get(prefix + name, ()), np.float64) for name in names)
+        shapes = about.shape, total.shape, tail.shape
+        if shapes != ((3,), (classes,), (times.size, classes)) or not (
+            times.size and 0 <= about[1] < classes
+        ):
+            raise ValueError(f"this is no state of a tracker of {classes} labels")
+        run = cls(float(about[0]), int(about[1]), total)
+        run.frames = int(about[2])
+        run.tail = deque(zip(times.tolist(), tail, strict=True))
+        return run
+
     def absorb(self, later: "_Run", horizon: float) -> None:
         """Takes over the run that follows, and forgets the tail that is older than `horizon` seconds."""
         self.total = self.total + later.total
@@ -122,6 +149,16 @@ class SegmentTracker:
         run = self._sure or self._young
         return None if run is None else self._segment(run, self._time)
 
+    @property
+    def settled(self) -> bool:
+        """Whether the open segment has lasted `min_duration`: its start and label are as they will be told."""
+        return self._sure is not None
+
+    @property
+    def smoothed(self) -> NDArray[np.float64] | None:
+        """The smoothed probabilities (K,) at the last frame; None before the first."""
+        return None if self._smooth is None else self._smooth.copy()
+
     def push(self, time: float, probabilities: ArrayLike) -> list[Segment]:
         """Takes the next frame.
 
@@ -164,6 +201,31 @@ class SegmentTracker:
         self._sure = self._young = self._smooth = None
         self._time = -np.inf
         return closed
+
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        """All that is remembered, as arrays; the tracker that `restore` gives them to goes on as this one."""
+        if self._smooth is None:
+            return {}
+        arrays = {"time": np.array([self._time]), "smooth": self._smooth}
+        for name, run in (("sure", self._sure), ("young", self._young)):
+            if run is not None:
+                arrays |= {f"{name}.{part}": value for part, value in run.state().items()}
+        return arrays
+
+    def restore(self, state: dict[str, NDArray[np.float64]]) -> None:
+        """Goes on from a `state`.
+
+        Raises:
+            ValueError: it is none, or one of other labels.
+        """
+        classes = len(self.labels)
+        self._smooth, self._time = None, -np.inf
+        if state:
+            smooth, time = (np.asarray(state.get(name, ()), np.float64) for name in ("smooth", "time"))
+            if smooth.shape != (classes,) or time.shape != (1,):
+                raise ValueError(f"this is no state of a tracker of {classes} labels")
+            self._smooth, self._time = smooth, float(time[0])
+        self._sure, self._young = (_Run.restored(state, f"{name}.", classes) for name in ("sure", "young"))
 
     def _smoothed_class(self, time: float, raw: NDArray[np.float64]) -> int:
         if self._smooth is None or self.smoothing < 1e-6:

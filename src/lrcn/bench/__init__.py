@@ -9,6 +9,9 @@ from typing import Any
 
 from lrcn.bench.camera import direction_accuracy as direction_accuracy
 from lrcn.bench.camera import footage, moves
+from lrcn.bench.captioning import caption
+from lrcn.bench.cooking import cooking
+from lrcn.bench.live import stream
 from lrcn.bench.measuring import Rows
 from lrcn.bench.motion import flow
 from lrcn.bench.pipeline import decode, recognition
@@ -21,7 +24,10 @@ BENCHES: dict[str, Callable[..., Rows]] = {
     "decode": decode,
     "recognition": recognition,
     "flow": flow,
+    "caption": caption,
     "train": train,
+    "cooking": cooking,
+    "stream": stream,
 }
 
 

@@ -1,0 +1,171 @@
+"""Captions: what a sentence costs beside the CNN, likelihood tables, and metrics against the official code."""
+
+import time
+from collections.abc import Sequence
+from importlib.resources import files
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lrcn.bench.measuring import Rows, side_by_side
+from lrcn.data.importers import import_data
+from lrcn.data.manifest import Row
+from lrcn.errors import LrcnError
+
+
+def caption(
+    photos: str = "",
+    model: str = "captions-flickr8k",
+    images: int = 64,
+    beams: Sequence[int] = (1, 5),
+    repeats: int = 3,
+    captions: int = 0,
+    naive: int = 200,
+    references: str = "",
+    predictions: str = "",
+) -> Rows:
+    """Photos a second of a captioner beside those of its CNN alone, and what likelihood tables and metrics cost.
+
+    Args:
+        photos: captioned photos, in the layout of Flickr8k; those that ship with the demo where it is empty.
+        model: a captioner.
+        images: photos that are captioned.
+        beams: widths of the beam.
+        repeats: runs of each way, which take turns.
+        captions: captions scored against all images, for a likelihood table; 0 leaves it out.
+        naive: pairs scored one image at a time, for comparison.
+        references: captions of people, for the speed of the metrics; needs `predictions`.
+        predictions: captions of a system.
+    """
+    from lrcn.models.zoo import load
+
+    loaded = load(model, tasks=("caption",))
+    rows = _rows(photos)
+    paths = [row.path for row in rows[:images]]
+    found = _speeds(loaded, paths, beams, repeats)
+    if captions:
+        found += _table(loaded, rows, captions, naive)
+    if references or predictions:
+        found += _metrics(references, predictions, repeats)
+    return found
+
+
+def _rows(photos: str) -> list[Row]:
+    if not photos:
+        media = files("lrcn") / "assets" / "media"
+        return [Row(path=str(path)) for path in sorted(Path(str(media)).glob("*.jpg"))]
+    rows, _ = import_data("flickr8k", photos)
+    return [row for row in rows if row.split == "dev"] or rows
+
+
+def _speeds(loaded: Any, paths: list[str], beams: Sequence[int], repeats: int) -> Rows:
+    """The CNN alone from the same files, then whole captions."""
+    from lrcn.generate import Decoding
+    from lrcn.predict_captions import caption_many
+
+    pieces = [paths[first : first + 16] for first in range(0, len(paths), 16)]
+
+    def cnn() -> int:
+        with torch.inference_mode():
+            for piece in pieces:
+                loaded.model.encoder(_pixels(loaded, piece))
+        return len(paths)
+
+    def captions(beam: int) -> int:
+        return len(list(caption_many(loaded, paths, decoding=Decoding(beam=beam))))
+
+    ways = {"the CNN alone, photos read and resized": cnn} | {
+        f"captions, beam {beam}": lambda beam=beam: captions(beam) for beam in beams
+    }
+    return side_by_side(ways, repeats, "ratio_to_cnn", unit="photos_per_s")
+
+
+def _pixels(loaded: Any, paths: list[str]) -> torch.Tensor:
+    from lrcn.data.photo import PhotoError
+    from lrcn.data.photos import prepared
+
+    photos = []
+    for photo in prepared(paths, loaded.preprocess):
+        if isinstance(photo, PhotoError):
+            raise photo
+        photos.append(photo)
+    return torch.stack(photos)
+
+
+def _table(loaded: Any, rows: list[Row], captions: int, naive: int) -> Rows:
+    """Every caption of every image, and the same pair by pair on a sample."""
+    from lrcn.likelihood import log_likelihoods
+
+    said = list(chain.from_iterable(row.captions for row in rows))[:captions]
+    if not said:
+        raise LrcnError("A likelihood table needs captions: give --photos, with captions beside them.")
+    ids = [loaded.tokenizer.encode(words) for words in said]
+    with torch.inference_mode():
+        looks = [
+            loaded.model.look(_pixels(loaded, [row.path for row in rows[first : first + 16]]))
+            for first in range(0, len(rows), 16)
+        ]
+    seen = torch.cat(looks)
+    started = time.perf_counter()
+    log_likelihoods(loaded.model.decoder, seen, ids)
+    whole = time.perf_counter() - started
+    pairs = len(seen) * len(ids)
+    started = time.perf_counter()
+    for number in range(naive):
+        image = seen[number % len(seen)][None]
+        log_likelihoods(loaded.model.decoder, image, [ids[number % len(ids)]])
+    alone = (time.perf_counter() - started) / max(naive, 1)
+    return [
+        {
+            "name": f"likelihood of {len(ids)} captions x {len(seen)} images",
+            "seconds": round(whole, 1),
+            "pairs_per_s": round(pairs / whole),
+        },
+        {
+            "name": f"the same, pair by pair ({naive} pairs)",
+            "pairs_per_s": round(1 / alone),
+            "ratio_to_table": round(1 / alone / (pairs / whole), 4),
+        },
+    ]
+
+
+def _metrics(references: str, predictions: str, repeats: int) -> Rows:
+    """BLEU, ROUGE-L and CIDEr-D of the same tokenised captions, ours and the official code's."""
+    from lrcn.data.ptb import ptb_tokenize
+    from lrcn.evaluate.caption_files import matched, read_predictions, read_references
+    from lrcn.evaluate.captions import score_captions
+
+    said = read_references(references)
+    told = matched(said, read_predictions(predictions))
+    people = {name: ptb_tokenize(list(said.captions[name])) for name in told}
+    system = dict(zip(told, ptb_tokenize(list(told.values())), strict=True))
+
+    def ours() -> int:
+        score_captions(people, system, tokenized=True)
+        return len(system)
+
+    ways = {"BLEU, ROUGE-L and CIDEr-D, lrcn": ours}
+    official = _official(people, system)
+    if official is not None:
+        ways["BLEU, ROUGE-L and CIDEr-D, pycocoevalcap"] = official
+    return side_by_side(ways, repeats, "ratio_to_lrcn", unit="captions_per_s", digits=4)
+
+
+def _official(people: dict[str, list[str]], system: dict[str, str]) -> Any:
+    try:
+        from pycocoevalcap.bleu.bleu import Bleu
+        from pycocoevalcap.cider.cider import Cider
+        from pycocoevalcap.rouge.rouge import Rouge
+    except ImportError:
+        return None
+    alone = {name: [caption] for name, caption in system.items()}
+
+    def official() -> int:
+        Bleu(4).compute_score(people, alone, verbose=0)
+        Rouge().compute_score(people, alone)
+        Cider().compute_score(people, alone)
+        return len(alone)
+
+    return official

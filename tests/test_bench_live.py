@@ -1,0 +1,53 @@
+"""The bench of streams: every row says what it is, and its figures fit together."""
+
+import pytest
+
+from lrcn.bench import run
+from lrcn.bench.live import _clip_network, _ready, _separate, _streamable
+from lrcn.demo_film import shipped
+
+
+@pytest.fixture(scope="module")
+def rows():
+    options = {"encoder": "test_efficientnet", "size": 32, "frames": 60, "repeats": 1}
+    found = run("stream", **options, rivals=[], cameras=[1, 3], processes=0)["rows"]
+    return {row["name"]: row for row in found}
+
+
+def test_one_camera_is_measured_beside_its_cnn(rows):
+    assert rows["CNN alone"]["ratio_to_cnn"] == 1.0
+    for name in ("the network's steps alone", "stream, frames ready", "stream, from a file"):
+        assert rows[name]["frames_per_s"] > 0
+    assert (
+        rows["CNN again over the last 16 frames"]["ratio_to_cnn"]
+        < rows["stream, frames ready"]["ratio_to_cnn"]
+    )
+
+
+def test_time_and_memory_are_told_of_an_old_stream_and_a_young_one(rows):
+    assert rows["latency of a frame"]["p50_ms"] <= rows["latency of a frame"]["p99_ms"]
+    old = rows["time per frame after 60 frames"]
+    young = rows["time per frame after 10 frames"]
+    assert old["ratio_to_10_frames"] == pytest.approx(old["p50_ms"] / young["p50_ms"], rel=0.05)
+    assert old["memory_grown_mib"] < 8
+
+
+@pytest.mark.slow
+def test_networks_that_read_clips_are_measured_beside_a_stream():
+    row = _clip_network("mc3_18", 0.01)
+    assert row["name"] == "mc3_18 over 16 frames of 112 px"
+    assert row["ratio_to_stream"] == pytest.approx(row["frames_per_s"] / 100, abs=1e-3)
+
+
+def test_pools_are_counted_in_cameras(rows):
+    for number in (1, 3):
+        row = rows[f"pool of {number}"]
+        assert row["cameras_at_10_fps"] == pytest.approx(row["frames_per_s"] / 10, abs=0.1)
+
+
+@pytest.mark.slow
+def test_processes_share_a_core():
+    made_of = "", "test_efficientnet", 32
+    row = _separate(made_of, _ready(str(shipped("big-buck-bunny.mp4")), _streamable(*made_of)), 2)
+    assert row["cameras_at_10_fps"] > 0
+    assert row["mib_per_camera"] > 50
