@@ -1,0 +1,111 @@
+"""Engines that run an exported graph on a CPU: named numpy arrays in, named numpy arrays out."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrcn.errors import LrcnError
+from lrcn.exported import Form
+
+Engine = Literal["onnxruntime", "openvino"]
+Arrays = dict[str, NDArray[Any]]
+
+_READS: Mapping[Form, tuple[Engine, ...]] = {
+    "onnx": ("onnxruntime", "openvino"),
+    "openvino": ("openvino",),
+    "pt2": (),
+}
+_INSTALL = {"onnxruntime": "pip install onnxruntime", "openvino": "pip install openvino"}
+
+
+class Session(Protocol):
+    """A graph that is ready to run."""
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        """All outputs, by name, for all inputs."""
+        ...
+
+
+def chosen_engine(form: Form, engine: str = "auto") -> Engine:
+    """The engine that runs graphs of this form; "auto" is the first that is installed.
+
+    Raises:
+        LrcnError: none is installed, or the one asked for cannot read them.
+    """
+    fits = _READS[form]
+    if not fits:
+        raise LrcnError(
+            "A .pt2 graph runs in torch alone (torch.export.load): export the model to onnx or openvino."
+        )
+    if engine not in ("auto", *fits):
+        raise LrcnError(f"The engine {engine} does not run {form} graphs: choose auto, {' or '.join(fits)}.")
+    wanted = fits if engine == "auto" else tuple(name for name in fits if name == engine)
+    for name in wanted:
+        if find_spec(name) is not None:
+            return name
+    raise LrcnError(f"{wanted[0]} is not installed: {_INSTALL[wanted[0]]}.")
+
+
+def open_session(file: Path, engine: Engine, threads: int | None = None) -> Session:
+    """Loads a graph.
+
+    Args:
+        file: the graph.
+        engine: as `chosen_engine` gives it.
+        threads: of the CPU; None is as many as the engine thinks best.
+
+    Raises:
+        LrcnError: the file is missing or damaged.
+    """
+    if not file.is_file():
+        raise LrcnError(
+            f"{file.parent} is no complete exported model: {file.name} is missing; copy it there."
+        )
+    kind = _OnnxRuntime if engine == "onnxruntime" else _OpenVino
+    try:
+        return kind(file, threads)
+    except Exception as error:  # both engines raise whatever their C++ gives
+        reason = " ".join(str(error).split())[:200]
+        raise LrcnError(f"{file} cannot be loaded by {engine} ({reason}); copy it again.") from error
+
+
+def softmax(scores: NDArray[Any]) -> NDArray[Any]:
+    """Scores (..., K) -> probabilities."""
+    likely = np.exp(scores - scores.max(-1, keepdims=True))
+    return np.asarray(likely / likely.sum(-1, keepdims=True))
+
+
+class _OnnxRuntime:
+    def __init__(self, file: Path, threads: int | None) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads or 0
+        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self._outputs = [port.name for port in self._session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+
+
+class _OpenVino:
+    def __init__(self, file: Path, threads: int | None) -> None:
+        import openvino
+
+        # By itself OpenVINO computes in bfloat16 where the machine can, which is a hundred times less exact.
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        core = openvino.Core()
+        self._request = core.compile_model(core.read_model(file), "CPU", settings).create_infer_request()
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        arrays = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        results = self._request.infer(arrays)
+        # Copied, as the next run writes into the same memory.
+        return {port.any_name: value.copy() for port, value in results.items()}
