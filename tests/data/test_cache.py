@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from lrcn.data.cache import FeatureCache, FrameCache
 from lrcn.data.datasets import collate
+from lrcn.data.picture import Resize
 from lrcn.data.video import Clip
 from lrcn.errors import LrcnError
 
@@ -276,8 +277,10 @@ def test_frames_not_kept_or_damaged_are_none(tmp_path, clip, caplog):
 
 def test_clips_over_the_limit_do_not_fit():
     cache = FrameCache("unused", clip_limit=3 * 10 * 10 * 4)
-    assert cache.fits(4, 10)
-    assert not cache.fits(5, 10)
+    assert cache.fits(4, Resize(10))
+    assert not cache.fits(5, Resize(10))
+    assert cache.fits(2, Resize(10, width=20))
+    assert not cache.fits(3, Resize(10, width=20))
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path, clip):

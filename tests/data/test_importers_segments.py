@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from official_trees import touch, write
 
-from lrcn.data.importers.segments import _seconds, import_segments
+from lrcn.data.importers.segments import import_segments, seconds_in
 from lrcn.data.manifest import Row
 from lrcn.errors import LrcnError
 
@@ -133,8 +133,8 @@ def test_what_is_no_table(videos: Path) -> None:
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59_999), st.sampled_from(".,"))
 def test_a_clock_time_is_its_seconds(hours: int, minutes: int, thousandths: int, point: str) -> None:
     seconds = f"{thousandths // 1000:02d}{point}{thousandths % 1000:03d}"
-    value = _seconds(Path("t.csv"), 1, "start", f"{hours}:{minutes:02d}:{seconds}")
+    value = seconds_in(Path("t.csv"), 1, "start", f"{hours}:{minutes:02d}:{seconds}")
     assert value == pytest.approx(3600 * hours + 60 * minutes + thousandths / 1000)
-    assert _seconds(Path("t.csv"), 1, "start", f"{minutes}:{seconds}") == pytest.approx(
+    assert seconds_in(Path("t.csv"), 1, "start", f"{minutes}:{seconds}") == pytest.approx(
         60 * minutes + thousandths / 1000
     )

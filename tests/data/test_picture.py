@@ -17,6 +17,12 @@ def test_square_fits_give_squares(width, height, size, fit):
     assert Resize(size, fit)(np.zeros((height, width, 3), np.uint8)).shape == (size, size, 3)
 
 
+@given(width=sides, height=sides, size=st.integers(1, 40), across=st.integers(1, 40))
+def test_a_picture_may_be_squashed_to_any_shape(width, height, size, across):
+    frame = np.zeros((height, width, 3), np.uint8)
+    assert Resize(size, width=across)(frame).shape == (size, across, 3)
+
+
 @given(width=sides, height=sides, size=st.integers(1, 40))
 def test_short_makes_the_short_side_exact_and_keeps_the_aspect(width, height, size):
     out = Resize(size, "short")(np.zeros((height, width, 3), np.uint8))
@@ -53,6 +59,10 @@ def test_shrinking_one_side_and_enlarging_the_other():
 def test_what_cannot_be_made_is_refused(monkeypatch):
     with pytest.raises(LrcnError, match="size of 1"):
         Resize(0)
+    with pytest.raises(LrcnError, match="of 0 pixels a side"):
+        Resize(8, width=0)
+    with pytest.raises(LrcnError, match="A width of 9 goes with fit squash, not with crop"):
+        Resize(8, "crop", 9)
     with pytest.raises(LrcnError, match="squash, crop, letterbox, short"):
         Resize(8, "stretch")
     monkeypatch.setattr(picture, "MAX_PIXELS", 10_000)

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -156,9 +157,44 @@ def test_the_margin_has_a_limit():
     assert Preprocess(100).training_resize(Augment(scale=0.01)).size == 200
 
 
+def places(height: int, width: int) -> Tensor:
+    """Frames whose every pixel says its row and column."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([rows, columns, rows]).to(torch.uint8)[None].repeat(3, 1, 1, 1)
+
+
+def test_a_larger_frame_is_cut_at_its_centre_or_anywhere_in_training():
+    preprocess = Preprocess(24, frame=(30, 40))
+    assert preprocess.resize == Resize(30, width=40) == preprocess.training_resize(Augment(scale=0.5))
+    frames = places(30, 40)
+    for augment in (None, Augment(), Augment(flip=True)):
+        images, _ = preprocess.preparation(augment)(frames.numpy())
+        assert np.array_equal(images, frames[..., 3:27, 8:32])
+    shift = Augment(shift=True)
+    images, _ = preprocess.preparation(shift)(frames.numpy())
+    assert np.array_equal(images, frames)
+    corners = set()
+    for seed in range(200):
+        cut = drawn(shift, frames, 24, seed)
+        top, left = cut[0, :2, 0, 0].tolist()
+        # As it is, and at one place for the whole clip.
+        assert torch.equal(cut, frames[..., top : top + 24, left : left + 24])
+        corners.add((top, left))
+    assert {top for top, _ in corners} == set(range(7)) and {left for _, left in corners} == set(range(17))
+    small = drawn(Augment(shift=True, scale=0.25), frames, 24, 1)
+    assert small.shape == (3, 3, 24, 24)
+    assert 11 <= int(small[0, 0].max()) - int(small[0, 0].min()) <= 23
+
+
 @pytest.mark.parametrize(
     ("make", "named"),
     [
+        (
+            lambda: Preprocess(24, frame=(23, 40)),
+            "Preprocess.frame is 23x40; give a height and a width of at least",
+        ),
+        (lambda: Preprocess(24, "crop", frame=(30, 40)), 'with fit "squash"'),
+        (lambda: Preprocess(24).preparation(Augment(shift=True)), "augment.shift has no room to move in"),
         (lambda: Augment(scale=0), "Augment.scale is 0"),
         (lambda: Augment(scale=1.2), "Augment.scale is 1.2"),
         (lambda: Augment(scale=float("nan")), "Augment.scale is nan"),

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from lrcn.data.video import Clip
+from lrcn.data.video import Clip, Resize
 from lrcn.errors import LrcnError
 from lrcn.files import whole_file
 from lrcn.fingerprint import fingerprint
@@ -57,9 +57,9 @@ class FrameCache:
         self.folder = Path(folder)
         self.clip_limit = clip_limit
 
-    def fits(self, count: int, size: int) -> bool:
-        """Says whether `count` RGB frames of size x size pixels are few enough to be kept."""
-        return count * 3 * size * size <= self.clip_limit
+    def fits(self, count: int, resize: Resize) -> bool:
+        """Says whether `count` RGB frames of that size are few enough to be kept."""
+        return count * 3 * resize.size * (resize.width or resize.size) <= self.clip_limit
 
     def get(self, key: str, pick: Callable[[int], NDArray[np.int64]]) -> Clip | None:
         """Reads the frames of a clip that `pick` chooses by their positions, given how many there are.

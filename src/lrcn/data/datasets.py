@@ -186,7 +186,7 @@ class ClipDataset(Dataset[Item]):
         with open_video(row.path, resize=preparation.resize) as reader:
             grid = grid_of(reader, row, self.sampling)
             chosen = pick(len(grid))
-            if self._cache is None or not self._cache.fits(len(grid), preparation.resize.size):
+            if self._cache is None or not self._cache.fits(len(grid), preparation.resize):
                 return preparation.read(reader, grid, chosen, progress)
             whole = preparation.read(reader, grid, np.arange(len(grid)), progress)
         self._cache.put(key, whole)

@@ -27,31 +27,36 @@ class Resize:
         fit: `squash`: (size,size), the aspect is lost. `crop`: the short side becomes `size`, then the centre
             (size,size). `letterbox`: the whole picture inside (size,size), black bars around it. `short`: the
             short side becomes `size` and the aspect is kept, so the result need not be square.
+        width: of `squash`, pixels across where they are not `size`, which is then the height.
 
     Raises:
-        LrcnError: the size is below 1 or the fit is unknown.
+        LrcnError: the size is below 1, the fit is unknown, or there is a width without `squash`.
     """
 
     size: int
     fit: Fit = "squash"
+    width: int | None = None
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise LrcnError(
-                f"A picture of {self.size} pixels a side cannot be made: give a size of 1 or more."
-            )
+        least = self.size if self.width is None else min(self.size, self.width)
+        if least < 1:
+            raise LrcnError(f"A picture of {least} pixels a side cannot be made: give a size of 1 or more.")
         if self.fit not in get_args(Fit):
             raise LrcnError(f"Unknown fit {self.fit!r}: choose one of {', '.join(get_args(Fit))}.")
+        if self.width is not None and self.fit != "squash":
+            raise LrcnError(
+                f"A width of {self.width} goes with fit squash, not with {self.fit}: leave it out."
+            )
 
     def __call__(self, frame: Picture) -> Picture:
-        """Scales uint8 (H,W,3) to uint8 (size,size,3), or (h,w,3) with h or w = size under `short`."""
+        """Scales uint8 (H,W,3) to uint8 (size,size,3), (size,width,3), or (h,w,3) with h or w = size under `short`."""
         height, width = frame.shape[:2]
         return self.place(scale(frame, *self.scaled(width, height)))
 
     def scaled(self, width: int, height: int) -> tuple[int, int]:
         """The (width, height) that a picture is scaled to before `place` cuts it or adds bars."""
         if self.fit == "squash":
-            return self.size, self.size
+            return self.width or self.size, self.size
         ratio = self.size / (max if self.fit == "letterbox" else min)(width, height)
         scaled = max(1, round(width * ratio)), max(1, round(height * ratio))
         if scaled[0] * scaled[1] > MAX_PIXELS:

@@ -11,7 +11,7 @@ the frames before, so a film taken in pieces, live or from a cache, gives the im
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,23 @@ class Step(Protocol):
     def images(self, frames: Frames, before: Any, /) -> tuple[Frames, Any]:
         """An image for each frame, and what to give as `before` with the next frames; None before the first."""
         ...
+
+
+@dataclass(frozen=True)
+class CentreCrop:
+    """Cuts the centre out of frames as they are: a step of a preparation.
+
+    Attributes:
+        size: side of what is cut, pixels.
+    """
+
+    size: int
+    reach: ClassVar[int] = 0
+
+    def images(self, frames: Frames, before: None = None) -> tuple[Frames, None]:
+        """Frames uint8 (T,3,H,W) -> (T,3,size,size)."""
+        top, left = ((side - self.size) // 2 for side in frames.shape[-2:])
+        return np.ascontiguousarray(frames[..., top : top + self.size, left : left + self.size]), None
 
 
 @dataclass(frozen=True)

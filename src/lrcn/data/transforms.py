@@ -10,7 +10,8 @@ from torchvision.transforms.v2 import InterpolationMode  # type: ignore[import-u
 from torchvision.transforms.v2 import functional as F
 
 from lrcn.data.flow import SMALLEST_FLOW, Kind, MotionConfig, mirrored, with_motion_of
-from lrcn.data.prepare import Preparation
+from lrcn.data.prepare import CentreCrop, Preparation
+from lrcn.data.subject import SubjectConfig, SubjectCrop
 from lrcn.data.video import Resize
 from lrcn.errors import LrcnError
 
@@ -18,6 +19,9 @@ Fit = Literal["squash", "crop", "letterbox"]
 
 # Decoding at more than this multiple of the input size costs more than the sharper small crops bring.
 _LARGEST_MARGIN = 2.0
+
+# Pixels a side of the whole frame that a subject is cut from; it fills a part of it.
+_SUBJECT_SOURCE = 320
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Augment:
         flip: mirrors half of the clips left to right; leave it off when left and right are part of the label.
         colour: strength of brightness, contrast and saturation changes, 0 to 1; 0.4 multiplies by 0.6 to 1.4.
         rotate: largest rotation either way, in degrees, 0 to 180.
+        shift: cuts what `Preprocess.frame` leaves room for at a random place, not at the centre; `scale` is then a
+            share of what is cut.
 
     Raises:
         LrcnError: a field is outside its range.
@@ -38,6 +44,7 @@ class Augment:
     flip: bool = False
     colour: float = 0.0
     rotate: float = 0.0
+    shift: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.scale <= 1:
@@ -58,7 +65,7 @@ class Augment:
         """Draws one crop, flip, rotation and colour for the whole clip.
 
         Args:
-            frames: uint8 (T,3,H,W), square for an undistorted answer.
+            frames: uint8 (T,3,H,W), square for an undistorted answer where nothing is shifted.
             size: side of the answer, pixels.
             generator: the only source of chance.
             kind: what the frames show. Images of motion keep their colours, and those of flow are changed in their
@@ -74,7 +81,8 @@ class Augment:
         area, degrees = self.scale + (1 - self.scale) * area, (2 * angle - 1) * self.rotate
         if self.rotate > 0:
             frames = _rotated(frames, degrees)
-        frames = _cropped(frames, area, top, left, size)
+        height, width = (size, size) if self.shift else frames.shape[-2:]
+        frames = _cropped(frames, height * math.sqrt(area), width * math.sqrt(area), top, left, size)
         if kind == "flow":
             frames = with_motion_of(frames, degrees, 1 / math.sqrt(area))
         if self.flip and flip < 0.5:
@@ -93,6 +101,9 @@ class Preprocess:
         fit: "squash" ignores the aspect, "crop" keeps the centre, "letterbox" adds black bars.
         motion: what is made of the frames then; as they are, or images of motion between neighbours on the grid of
             sampled times.
+        subject: a crop that stays on who is there, taken from the whole frame.
+        frame: (height, width) that a frame is squashed to first, such as the paper's 240 x 320: the input is then its
+            centre as it is, or what `Augment.shift` chooses. None: the input is the frame as `fit` has it.
 
     Raises:
         LrcnError: a field has a value that means nothing.
@@ -101,6 +112,8 @@ class Preprocess:
     size: int = 112
     fit: Fit = "squash"
     motion: MotionConfig = field(default_factory=MotionConfig)
+    subject: SubjectConfig = field(default_factory=SubjectConfig)
+    frame: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -111,10 +124,19 @@ class Preprocess:
             raise LrcnError(f'Preprocess.fit is "{self.fit}"; give "squash", "crop" or "letterbox".')
         if self.motion.kind == "flow" and self.size < SMALLEST_FLOW:
             raise LrcnError(f"Preprocess.size is {self.size}; flow needs {SMALLEST_FLOW} pixels or more.")
+        if self.frame is not None and (
+            min(self.frame) < self.size or self.fit != "squash" or self.subject.crop
+        ):
+            raise LrcnError(
+                f"Preprocess.frame is {self.frame[0]}x{self.frame[1]}; give a height and a width of at least the size, "
+                f'{self.size}, with fit "squash" and no subject.'
+            )
 
     @property
     def resize(self) -> Resize:
         """What the video reader does to a frame where nothing is random: evaluation, prediction, streams."""
+        if self.frame is not None:
+            return Resize(self.frame[0], width=self.frame[1])
         return Resize(self.size, self.fit)
 
     def training_resize(self, augment: Augment | None) -> Resize:
@@ -122,23 +144,38 @@ class Preprocess:
 
         Without a crop there is no margin, so the frames are those of evaluation, to the pixel.
         """
+        if self.frame is not None:
+            return self.resize
         margin = 1.0 if augment is None else augment.margin
         return Resize(math.ceil(self.size * margin), self.fit)
 
     def preparation(self, augment: Augment | None = None) -> Preparation:
-        """The whole way from a video's frames to the network; up to its random changes with `augment` (training)."""
+        """The whole way from a video's frames to the network; up to its random changes with `augment` (training).
+
+        Raises:
+            LrcnError: `augment` shifts what has no room.
+        """
         resize = self.training_resize(augment)
+        shifts = augment is not None and augment.shift
+        if self.frame is not None:
+            cut = () if shifts else (CentreCrop(self.size),)
+            return Preparation(resize, (*self.motion.steps, *cut))
+        if shifts:
+            raise LrcnError("augment.shift has no room to move in: set preprocess.frame, such as [240, 320].")
         # In a larger frame things move by more pixels: flow is told in pixels of the network's input.
         motion = replace(self.motion, scale=self.motion.scale * self.size / resize.size)
-        return Preparation(resize, () if motion.kind == "none" else (motion,))
+        if not self.subject.crop:
+            return Preparation(resize, motion.steps)
+        return Preparation(
+            Resize(_SUBJECT_SOURCE, "letterbox"), (SubjectCrop(self.subject, resize.size), *motion.steps)
+        )
 
 
-def _cropped(frames: Tensor, area: float, top: float, left: float, size: int) -> Tensor:
-    """A box with `area` of the frame, placed by `top` and `left` in [0,1), as (T,3,size,size)."""
-    height, width = frames.shape[-2:]
-    rows, columns = (max(1, round(side * math.sqrt(area))) for side in (height, width))
-    first_row = int(top * (height - rows + 1))
-    first_column = int(left * (width - columns + 1))
+def _cropped(frames: Tensor, height: float, width: float, top: float, left: float, size: int) -> Tensor:
+    """A box of `height` and `width` of the frame, placed by `top` and `left` in [0,1), as (T,3,size,size)."""
+    rows, columns = max(1, round(height)), max(1, round(width))
+    first_row = int(top * (frames.shape[-2] - rows + 1))
+    first_column = int(left * (frames.shape[-1] - columns + 1))
     boxes = F.crop(frames, first_row, first_column, rows, columns)
     resized: Tensor = F.resize(boxes, [size, size], InterpolationMode.BILINEAR, antialias=True)
     return resized

@@ -143,6 +143,7 @@ class VideoReader:
 
     Attributes:
         info: size, rate, duration, codec: known without decoding more than the first frame.
+        half_tick: seconds below which two of its times are the same, as its clock is no finer.
     """
 
     def __init__(self, open_source: Callable[[], Source], resize: Resize | None) -> None:
@@ -156,6 +157,7 @@ class VideoReader:
         self._spare = open_source()
         self._live = self._spare.live
         self.info: VideoInfo = self._spare.info
+        self.half_tick: float = self._spare.half_tick
 
     def __enter__(self) -> "VideoReader":
         return self
@@ -259,7 +261,7 @@ class VideoReader:
         info, resize = self.info, self._resize
         if resize is None:
             return info.height, info.width
-        if resize.fit != "short":
+        if resize.fit in ("crop", "letterbox"):
             return resize.size, resize.size
         width, height = resize.scaled(info.width, info.height)
         return height, width

@@ -13,17 +13,23 @@ Importer = Callable[..., tuple[list[Row], list[str]]]
 
 # Loaded only when asked for, so that a data set's own needs are nobody else's.
 IMPORTERS = {
+    "activitynet": "lrcn.data.importers.activitynet:import_activitynet",
     "captions-csv": "lrcn.data.importers.captions_csv:import_captions_csv",
+    "charades": "lrcn.data.importers.charades:import_charades",
     "coco-captions": "lrcn.data.importers.coco_captions:import_coco_captions",
+    "descriptions-csv": "lrcn.data.importers.descriptions_csv:import_descriptions_csv",
     "flickr8k": "lrcn.data.importers.flickr8k:import_flickr8k",
     "folder": "lrcn.data.importers.folder:import_folder",
     "hmdb51": "lrcn.data.importers.hmdb51:import_hmdb51",
     "jester": "lrcn.data.importers.jester:import_jester",
     "karpathy": "lrcn.data.importers.karpathy:import_karpathy",
     "kinetics": "lrcn.data.importers.kinetics:import_kinetics",
+    "msrvtt": "lrcn.data.importers.msrvtt:import_msrvtt",
+    "msvd": "lrcn.data.importers.msvd:import_msvd",
     "segments": "lrcn.data.importers.segments:import_segments",
     "something-v1": "lrcn.data.importers.something:import_something_v1",
     "something-v2": "lrcn.data.importers.something:import_something_v2",
+    "tacos": "lrcn.data.importers.tacos:import_tacos",
     "ucf101": "lrcn.data.importers.ucf101:import_ucf101",
 }
 

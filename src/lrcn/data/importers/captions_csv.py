@@ -47,16 +47,16 @@ def import_captions_csv(source: Path, *, lists: Path | None = None) -> tuple[lis
         LrcnError: there is no table or several, its columns are not known, or no photo is there.
     """
     (file,), folder = found_lists(source, lists, TABLES)
-    lines = _lines(file)
+    lines = table_lines(file)
     header = [cell.strip().casefold() for cell in next(lines, (1, None))[1] or []]
-    photo = _columns(header, _PHOTO)
-    captions = _columns(header, _CAPTION, numbered=True)
+    photo = columns_called(header, _PHOTO)
+    captions = columns_called(header, _CAPTION, numbered=True)
     if not photo or not captions:
         raise LrcnError(
             f"{file} has the columns {', '.join(header) or 'none'}: name one 'image' and one 'caption' in its first "
             "line."
         )
-    split = _columns(header, _SPLIT)
+    split = columns_called(header, _SPLIT)
     entries: dict[str, Captioned] = {}
     damaged = []
     for number, row in lines:
@@ -74,7 +74,7 @@ def import_captions_csv(source: Path, *, lists: Path | None = None) -> tuple[lis
     return captioned_rows(file.name, folder, list(entries.values()), damaged)
 
 
-def _lines(file: Path) -> Iterator[tuple[int, list[str] | None]]:
+def table_lines(file: Path) -> Iterator[tuple[int, list[str] | None]]:
     """The cells of each line that is not blank, with its number; None for what is no table's line."""
     text = text_of(file)
     first = text.lstrip().partition("\n")[0]
@@ -95,7 +95,7 @@ def _lines(file: Path) -> Iterator[tuple[int, list[str] | None]]:
             yield number, cells
 
 
-def _columns(header: Sequence[str], names: Sequence[str], *, numbered: bool = False) -> list[int]:
+def columns_called(header: Sequence[str], names: Sequence[str], *, numbered: bool = False) -> list[int]:
     """The columns of the surest of these names; with `numbered`, those called by it and a number."""
     for name in names:
         found = [

@@ -87,7 +87,7 @@ def _row(table: Path, line: int, cells: Mapping[str, str], columns: Mapping[str,
     for name in ("path", "label"):
         if not cells[columns[name]]:
             bad_line(table, line, f"'{columns[name]}' is empty; fill it in.")
-    start, end = (_seconds(table, line, columns[name], cells[columns[name]]) for name in ("start", "end"))
+    start, end = (seconds_in(table, line, columns[name], cells[columns[name]]) for name in ("start", "end"))
     if end is not None and end <= (start or 0.0):
         bad_line(
             table, line, f"the segment ends at {end:g} s, not after its start at {start or 0.0:g} s; mend it."
@@ -106,7 +106,12 @@ def _row(table: Path, line: int, cells: Mapping[str, str], columns: Mapping[str,
     )
 
 
-def _seconds(table: Path, line: int, column: str, text: str) -> float | None:
+def seconds_in(table: Path, line: int, column: str, text: str) -> float | None:
+    """Seconds (62.5) or a clock time (1:02.5) in a cell; None where it is empty.
+
+    Raises:
+        LrcnError: it is neither.
+    """
     if not text:
         return None
     parts = text.replace(",", ".").split(":")
