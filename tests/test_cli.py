@@ -35,6 +35,7 @@ from lrcn.models.recognizer import Recognizer, RecognizerConfig
 from lrcn.models.recurrent import RecurrentConfig
 from lrcn.models.zoo import shipped_folder
 from lrcn.train.recipe import read_recipe
+from lrcn.train.run import Result
 
 LABELS = ["pan", "tilt"]
 
@@ -156,7 +157,8 @@ def test_no_verb_is_a_wrong_call_that_gets_the_help(say):
     [
         (["recognise"], "did you mean recognize?"),
         (["data", "chekc"], "did you mean data check?"),
-        (["caption"], "There is no verb caption: the verbs are recognize, train"),
+        (["paint"], "There is no verb paint: did you mean explain?"),
+        (["sing"], "There is no verb sing: the verbs are recognize, caption, "),
         (["recognize"], "required: INPUT"),
         (["recognize", "a.mp4", "--smooth", "1"], "--smooth"),
         (["recognize", "a.mp4", "--smoothing", "-1"], "'-1' is not a number of seconds from 0 up"),
@@ -612,9 +614,10 @@ def training(monkeypatch):
     def train(recipe, out, report):
         called.update(recipe=recipe, out=out)
         report("one epoch")
-        return SimpleNamespace(folder=out / "model", metrics={}, lines=lambda: ["test: 1 clip"])
+        return Result(out / "model", sentences=["test: 1 clip"])
 
-    stand_in(monkeypatch, "lrcn.train.run", train=train)
+    monkeypatch.setattr("lrcn.train.run.train", train)
+    monkeypatch.setattr("lrcn.train.study.train", train)
     return called
 
 

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrcn.config import dotted_changes, from_values, merge, read_yaml, to_values, to_yaml
+from lrcn.config import dotted_changes, from_values, merge, read_layers, read_yaml, to_values, to_yaml
 from lrcn.errors import LrcnError
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
@@ -163,6 +163,35 @@ def test_yaml_that_cannot_be_used_is_named_with_its_line(tmp_path, content, said
     assert str(path) in sentence and said in sentence
     assert "Cannot read" in refusal(lambda: read_yaml(tmp_path / "none.yaml"))
     assert "Cannot read" in refusal(lambda: read_yaml(tmp_path))
+
+
+def test_a_file_may_be_built_on_others(tmp_path):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "first.yaml").write_text("name: first\npart: {kind: sgd, rate: 0.1}\nsome: 2.0\n")
+    (tmp_path / "second.yaml").write_text("base: below/first.yaml\npart: {rate: 0.5}\n")
+    (tmp_path / "third.yaml").write_text("base: second.yaml\nname: third\nsome: 3.0\n")
+    assert read_layers(tmp_path / "third.yaml") == {
+        "name": "third",
+        "part": {"kind": "sgd", "rate": 0.5},
+        "some": 3.0,
+    }
+    assert read_layers(tmp_path / "below" / "first.yaml") == read_yaml(tmp_path / "below" / "first.yaml")
+
+
+def test_a_base_that_is_none_is_named(tmp_path):
+    for name, base in (
+        ("a", "b.yaml"),
+        ("b", "a.yaml"),
+        ("own", "own.yaml"),
+        ("gone", "none.yaml"),
+        ("two", "[a, b]"),
+    ):
+        (tmp_path / f"{name}.yaml").write_text(f"base: {base}\n")
+    sentence = refusal(lambda: read_layers(tmp_path / "a.yaml"))
+    assert f"{tmp_path / 'b.yaml'} is built on {tmp_path / 'a.yaml'}, which is built on it" in sentence
+    assert "own.yaml is built on" in refusal(lambda: read_layers(tmp_path / "own.yaml"))
+    assert "Cannot read" in refusal(lambda: read_layers(tmp_path / "gone.yaml"))
+    assert "base of" in refusal(lambda: read_layers(tmp_path / "two.yaml"))
 
 
 def test_dotted_changes_are_read_as_yaml_and_laid_over():

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lrcn.data.flow import MotionConfig
-from lrcn.data.picture import Resize
 from lrcn.data.sampling import Sampling
 from lrcn.data.transforms import Preprocess
 from lrcn.errors import LrcnError
@@ -250,15 +249,19 @@ def test_correlation_is_hot_where_things_move():
     assert found.heat[0].sum() < 0.05 * found.heat[1].sum()
 
 
-@pytest.mark.parametrize("fit", ["squash", "crop", "letterbox"])
+@pytest.mark.parametrize(
+    "preprocess",
+    [*(Preprocess(48, fit) for fit in ("squash", "crop", "letterbox")), Preprocess(48, frame=(50, 60))],
+    ids=["squash", "crop", "letterbox", "frame"],
+)
 @pytest.mark.parametrize(("width", "height"), [(96, 64), (50, 80), (64, 64)])
-def test_heat_lies_where_the_network_looked(fit, width, height):
+def test_heat_lies_where_the_network_looked(preprocess, width, height):
     picture = np.zeros((height, width, 3), np.uint8)
     top, left = height // 2 - 8, width // 2 + 4
     picture[top : top + 12, left : left + 12] = 255
-    resize = Resize(48, fit)
-    square = torch.from_numpy(resize(picture)[None, ..., 0]).float() / 255
-    heat = _over_frame(square, resize, width, height)[0]
+    preparation = preprocess.preparation()
+    images, _ = preparation(preparation.resize(picture).transpose(2, 0, 1)[None])
+    heat = _over_frame(torch.from_numpy(images[:, 0]).float() / 255, preprocess, width, height)[0]
     assert max(heat.shape) == 64
     assert heat.shape[1] / heat.shape[0] == pytest.approx(width / height, rel=0.03)
     rows, columns = np.nonzero(heat > 0.5)
@@ -269,7 +272,7 @@ def test_heat_lies_where_the_network_looked(fit, width, height):
 
 
 def test_what_was_cropped_away_has_no_heat():
-    heat = _over_frame(torch.ones(1, 4, 4), Resize(48, "crop"), 128, 64)[0]
+    heat = _over_frame(torch.ones(1, 4, 4), Preprocess(48, "crop"), 128, 64)[0]
     assert (heat[:, :15] == 0).all() and (heat[:, -15:] == 0).all() and (heat[:, 17:47] == 1).all()
 
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,30 @@ def test_equal_parts_hash_alike_and_others_do_not():
     assert len(set(hashes)) == len(parts)
     assert all(len(value) == 32 and int(value, 16) >= 0 for value in hashes)
     assert hashes == [fingerprint(*part) for part in parts]
+
+
+def test_a_field_that_is_added_later_changes_no_hash():
+    @dataclass(frozen=True)
+    class Whole:
+        path: str
+        style: Style = field(default_factory=Style)
+        more: Style | None = None
+
+    def earlier(path, **given):
+        @dataclass(frozen=True)
+        class Whole:
+            path: str
+            style: Style = field(default_factory=Style)
+
+        return Whole(path, **given)
+
+    assert fingerprint(Whole("a")) == fingerprint(earlier("a")) != fingerprint(earlier("b"))
+    assert fingerprint(Whole("a", Style(4))) == fingerprint(earlier("a", style=Style(4)))
+    hashes = [
+        fingerprint(Whole("a", *given))
+        for given in ((), (Style(4),), (Style(), Style()), (Style(), Style(4)))
+    ]
+    assert len(set(hashes)) == 4
 
 
 def test_the_order_of_names_and_the_kind_of_path_do_not_count():

@@ -100,12 +100,3 @@ def test_no_file_names_a_registry_or_a_path_of_one_machine():
             if REGISTRY.search(line) or HOME.search(line) or str(ROOT) in line:
                 found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
     assert found == []
-
-
-def test_recipes_name_the_file_they_are_in():
-    recipes = sorted((ROOT / "recipes").glob("*.yaml"))
-    assert recipes
-    for path in recipes:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-        assert recipe["name"] == path.stem, f"{path.name} calls itself {recipe['name']}"
-        assert recipe["description"].strip()

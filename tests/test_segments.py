@@ -81,6 +81,42 @@ def test_live_segments_are_the_batch_segments(clip, options, threshold):
     assert live == segments(probabilities, times, LABELS, end=end, threshold=threshold, **options)
 
 
+@given(clips(), OPTIONS, st.data())
+def test_a_tracker_goes_on_from_its_state(clip, options, data):
+    probabilities, times, end = clip
+    place = data.draw(st.integers(0, len(times)))
+    first, second = SegmentTracker(LABELS, **options), SegmentTracker(LABELS, **options)
+    live = [s for time, row in zip(times[:place], probabilities, strict=False) for s in first.push(time, row)]
+    second.restore(first.state())
+    assert (second.open, second.settled) == (first.open, first.settled)
+    for time, row in zip(times[place:], probabilities[place:], strict=True):
+        live += second.push(time, row)
+    assert live + second.close(end) == segments(probabilities, times, LABELS, end=end, **options)
+
+
+@given(clips(), OPTIONS)
+def test_what_is_settled_keeps_its_start_and_label(clip, options):
+    probabilities, times, end = clip
+    tracker, told, closed = SegmentTracker(LABELS, **options), set(), []
+    assert tracker.smoothed is None
+    for time, row in zip(times, probabilities, strict=True):
+        closed += tracker.push(time, row)
+        if tracker.settled:
+            told.add((tracker.open.start, tracker.open.label))
+    closed += tracker.close(end)
+    assert told <= {(s.start, s.label) for s in closed}
+
+
+def test_a_state_of_another_tracker_is_refused():
+    tracker, other = SegmentTracker(LABELS), SegmentTracker(["a", "b"])
+    tracker.push(0.0, [0.1, 0.8, 0.1])
+    with pytest.raises(ValueError, match="no state of a tracker of 2 labels"):
+        other.restore(tracker.state())
+    for name in tracker.state():
+        with pytest.raises(ValueError, match="no state of a tracker"):
+            tracker.restore(tracker.state() | {name: np.zeros((1, 2, 3))})
+
+
 @given(clips(), OPTIONS, st.floats(0, 1))
 def test_a_threshold_only_leaves_segments_out(clip, options, threshold):
     probabilities, times, end = clip

@@ -21,16 +21,24 @@ from lrcn.errors import LrcnError
 if TYPE_CHECKING:
     from lrcn.models.recognizer import Recognizer
     from lrcn.models.zoo import list_models, load
+    from lrcn.pool import StreamPool
     from lrcn.predict import Recognition, recognize
+    from lrcn.predict_captions import Caption
+    from lrcn.search import Index
     from lrcn.segments import Segment
+    from lrcn.stream import Stream
 
     __version__: str
 
 __all__ = [
+    "Caption",
+    "Index",
     "LrcnError",
     "Recognition",
     "Recognizer",
     "Segment",
+    "Stream",
+    "StreamPool",
     "__version__",
     "list_models",
     "load",
@@ -39,9 +47,13 @@ __all__ = [
 
 # Looked up when first used, so that `import lrcn` is quick and loads no torch.
 _HOMES = {
+    "Caption": "lrcn.predict_captions:Caption",
+    "Index": "lrcn.search:Index",
     "Recognition": "lrcn.predict:Recognition",
     "Recognizer": "lrcn.models.recognizer:Recognizer",
     "Segment": "lrcn.segments:Segment",
+    "Stream": "lrcn.stream:Stream",
+    "StreamPool": "lrcn.pool:StreamPool",
     "list_models": "lrcn.models.zoo:list_models",
     "load": "lrcn.models.zoo:load",
     "recognize": "lrcn.predict:recognize",

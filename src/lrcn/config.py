@@ -74,6 +74,30 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return values
 
 
+def read_layers(path: str | Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Reads a YAML mapping, laid over the one that its `base` names: a file, from the folder of this one.
+
+    Args:
+        path: the file.
+        above: those that are built on it.
+
+    Raises:
+        LrcnError: a file cannot be read as `read_yaml` does, or is built on itself.
+    """
+    place = Path(path).resolve()
+    if place in above:
+        raise LrcnError(
+            f"{above[-1]} is built on {path}, which is built on it: take base out of one of them."
+        )
+    values = read_yaml(path)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise LrcnError(f"base of {path} is {base!r}: give the name of one file.")
+    return merge(read_layers(Path(path).parent / base, (*above, place)), values)
+
+
 def to_yaml(config: Any) -> str:
     """YAML text of a dataclass or mapping, in the order of its fields."""
     return yaml.safe_dump(to_values(config), sort_keys=False, allow_unicode=True, width=110)

@@ -34,7 +34,7 @@ from lrcn.models.fusion import Fused
 from lrcn.predict import Progress, Recognition, Source, recognize, source_name
 
 if TYPE_CHECKING:
-    from lrcn.data.picture import Resize
+    from lrcn.data.transforms import Preprocess
     from lrcn.models.cnn import FrameEncoder
     from lrcn.models.folder import Loaded
     from lrcn.models.heads import Verdict
@@ -192,7 +192,7 @@ def explain(
             "There is no heat: attention in a transformer mixes the places, so its maps do not tell them."
         )
     else:
-        heat = _as_strong(_over_frame(found.heat, loaded.preprocess.resize, *size), found.evidence)
+        heat = _as_strong(_over_frame(found.heat, loaded.preprocess, *size), found.evidence)
     if not found.evidence.max() > 0:
         notes.append(f"No frame speaks for {label}.")
     added = found.score - found.baseline
@@ -331,15 +331,15 @@ def _placed(encoder: FrameEncoder, frames: Tensor, slopes: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def _over_frame(heat: Tensor, resize: Resize, width: int, height: int) -> NDArray[np.float32]:
+def _over_frame(heat: Tensor, preprocess: Preprocess, width: int, height: int) -> NDArray[np.float32]:
     """Heat (T, g, g) over the network's square -> (T, h, w) over the whole frame, 0 where the network does not look.
 
     However the frame was fitted, its middle is the middle of the square.
     """
     sides = [max(1, round(_FINEST * side / max(width, height))) for side in (width, height)]
     x, y = (
-        ((torch.arange(side) + 0.5) * 2 / side - 1) * scaled / resize.size
-        for side, scaled in zip(sides, resize.scaled(width, height), strict=True)
+        ((torch.arange(side) + 0.5) * 2 / side - 1) * scaled / preprocess.size
+        for side, scaled in zip(sides, preprocess.resize.scaled(width, height), strict=True)
     )
     places = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
     grid = places.expand(len(heat), *places.shape)

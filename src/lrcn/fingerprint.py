@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,11 @@ from lrcn.errors import LrcnError
 
 
 def fingerprint(*parts: Any) -> str:
-    """32 hex digits that follow from the parts: numbers, strings, sequences, mappings, paths, dataclasses, None."""
+    """32 hex digits that follow from the parts: numbers, strings, sequences, mappings, paths, dataclasses, None.
+
+    Of a dataclass only the fields count that are not at their default, so that a field which a later version adds
+    leaves the hashes of all that was made before it as they were. The price: a default must not change.
+    """
     return hashlib.sha256(json.dumps(parts, default=_plain, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -31,7 +35,12 @@ def fingerprint_file(path: str | Path) -> str:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return {type(value).__name__: asdict(value)}
+        pairs = ((item, getattr(value, item.name)) for item in fields(value))
+        return {type(value).__name__: {item.name: given for item, given in pairs if given != _default(item)}}
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no fingerprint")
+
+
+def _default(item: "Field[Any]") -> Any:
+    return item.default if item.default_factory is MISSING else item.default_factory()

@@ -165,11 +165,7 @@ def recognize(
     with open_video(source, resize=preparation.resize) as reader:
         duration, rate = reader.info.duration, sampling.rate or reader.info.rate
         stop = duration if end is None else end
-        if sampling.spread == "uniform":
-            frames = _watched(_spread(reader, preparation, sampling, start, stop, path), stop, progress)
-        else:
-            shown = _watched(reader.frames(rate=sampling.rate, start=start, end=end), stop, progress)
-            frames = _prepared(shown, preparation, chunk)
+        frames = sampled_frames(reader, preparation, sampling, path, start, end, chunk, progress)
         if sampling.stride is not None:
             scores = _in_windows(loaded.model, frames, sampling)
         elif loaded.model.needs_whole_clip:
@@ -251,6 +247,24 @@ def _failure(path: str, error: Exception) -> Failure:
     if not isinstance(error, LrcnError):
         sentence = f"{path} failed with {type(error).__name__}: {sentence or 'no message'}"
     return Failure(path, sentence, error)
+
+
+def sampled_frames(
+    reader: VideoReader,
+    preparation: Preparation,
+    sampling: Sampling,
+    path: str,
+    start: float = 0.0,
+    end: float | None = None,
+    chunk: int = 32,
+    progress: Progress | None = None,
+) -> Iterator[_Frame]:
+    """The frames (3,H,W) of a video that a network reads, with their times; the arguments are those of `recognize`."""
+    stop = reader.info.duration if end is None else end
+    if sampling.spread == "uniform":
+        return _watched(_spread(reader, preparation, sampling, start, stop, path), stop, progress)
+    shown = _watched(reader.frames(rate=sampling.rate, start=start, end=end), stop, progress)
+    return _prepared(shown, preparation, chunk)
 
 
 def _spread(

@@ -13,7 +13,7 @@ from lrcn.text import one_line
 
 if TYPE_CHECKING:
     from lrcn.data.manifest import Row
-    from lrcn.data.transforms import Preprocess
+    from lrcn.data.transforms import Augment, Preprocess
 
 # What only some data sets have a use for is passed on where it is given.
 _IMPORTERS_OPTIONS = ("split_number", "lists", "allow_missing", "allow_leakage")
@@ -163,10 +163,10 @@ def cache(call: Call) -> int:
     rows, _ = rows_of(args.data)
     with Status() as status:
         status.show("loading")
-        preprocess, frame_rate, crop = _input_of(args.model, args.recipe)
+        preprocess, frame_rate, augment = _input_of(args.model, args.recipe)
         preprocess = replace(preprocess, size=args.size or preprocess.size, fit=args.fit or preprocess.fit)
-        crop = crop if args.crop is None else args.crop
-        failed = _fill(rows, preprocess, args.rate or frame_rate, crop, args.to, status)
+        augment = augment if args.crop is None else replace(augment, scale=args.crop)
+        failed = _fill(rows, preprocess, args.rate or frame_rate, augment, args.to, status)
     print(f"The frames of {len(rows) - failed} of {len(rows)} clips are in {args.to}.")
     return 1 if failed else 0
 
@@ -181,35 +181,34 @@ def _with_splits(rows: list[Row], seed: int) -> tuple[list[Row], list[str]]:
     return rows, [guessed, done]
 
 
-def _input_of(model: str | None, recipe: Path | None) -> tuple[Preprocess, float | None, float]:
-    """How frames reach a network, how many a second, and the least share of them that training crops to."""
+def _input_of(model: str | None, recipe: Path | None) -> tuple[Preprocess, float | None, Augment]:
+    """How frames reach a network, how many a second, and what training changes in them."""
+    from lrcn.data.transforms import Augment, Preprocess
+
     if recipe is not None:
         from lrcn.train.recipe import read_recipe
 
         read = read_recipe(recipe)
-        return read.preprocess, read.sampling.rate, read.augment.scale
+        return read.preprocess, read.sampling.rate, read.augment
     if model is not None:
         from lrcn.models.zoo import load_model
 
         loaded = load_model(model, "cpu")
-        return loaded.preprocess, loaded.sampling.rate, 1.0
-    from lrcn.data.transforms import Preprocess
-
-    return Preprocess(), None, 1.0
+        return loaded.preprocess, loaded.sampling.rate, Augment()
+    return Preprocess(), None, Augment()
 
 
 def _fill(
     rows: list[Row],
     preprocess: Preprocess,
     frame_rate: float | None,
-    crop: float,
+    augment: Augment,
     folder: Path,
     status: Status,
 ) -> int:
     """Decodes what is not kept yet; returns how many clips could not be read, each told on its own line."""
     from lrcn.data.datasets import ClipDataset
     from lrcn.data.sampling import Sampling
-    from lrcn.data.transforms import Augment
     from lrcn.data.video import VideoError
 
     # What is not kept is decoded whole into the cache; of what is kept already, one frame is read.
@@ -218,7 +217,7 @@ def _fill(
         ["any"],
         Sampling(rate=frame_rate, frames=1, spread="uniform"),
         preprocess,
-        Augment(scale=crop),
+        augment,
         train=True,
         frame_cache=folder,
     )

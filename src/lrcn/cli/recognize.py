@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -176,7 +176,7 @@ class _Run(Work):
         self.status.show(f"loading {self.args.model}")
         from lrcn.models.zoo import load
 
-        return load(self.args.model, self.args.device)
+        return load(self.args.model, self.args.device, tasks=("recognize", "fuse"))
 
     def _shown(self, result: Result) -> Iterator[Result]:
         from lrcn.predict import Failure
@@ -206,22 +206,28 @@ class _Run(Work):
             self.tell(source, error)
 
 
-def named_inputs(verb: str, texts: list[str], why_not: Callable[[str], LrcnError | None]) -> Named:
+def named_inputs(
+    verb: str,
+    texts: list[str],
+    why_not: Callable[[str], LrcnError | None],
+    kinds: Collection[str] = ("video",),
+) -> Named:
     """Every input looked up on its own, so that one that is not there takes no other along.
 
-    `why_not` says of a source that is there why the verb cannot take it.
+    `why_not` says of a source that is there why the verb cannot take it; `kinds` are those of `list_media`.
     """
     named: Named = {}
     for text in _listed(texts):
         try:
-            found = list_media([text])
+            found = list_media([text], kinds)
         except LrcnError as error:
             named.setdefault(text, error)
             continue
         for source in found:
             named.setdefault(source, why_not(source))
     if not named:
-        raise LrcnError(f"{verb}: standard input names no video; write one a line.")
+        what = "photo" if "image" in kinds else "video"
+        raise LrcnError(f"{verb}: standard input names no {what}; write one a line.")
     return named
 
 
