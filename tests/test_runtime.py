@@ -210,10 +210,10 @@ class Table:
     """Scores of the next word that follow from all words so far: its state is a number that they make."""
 
     def __init__(self, seed, words):
-        self.scores = np.random.default_rng(seed).normal(0, 2, (97, words)).astype(np.float32)
+        self.scores = np.random.default_rng(seed).normal(0, 2, (7919, words)).astype(np.float32)
 
     def numpy(self, words, state):
-        code = (state["code"] * 31 + words * 7 + 3) % 97
+        code = (state["code"] * 31 + words * 7 + 3) % 7919
         return self.scores[code], {"code": code}
 
     def torch(self, words, state):

@@ -242,14 +242,6 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-    ValueError,
-    KeyError,
-    EOFError,
-    SafetensorError,
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-)
 
 
 def _name_in(path: Path, names: Sequence[str]) -> str:
