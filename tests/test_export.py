@@ -62,11 +62,6 @@ needs_openvino = pytest.mark.skipif(
     not (find_spec("openvino") and find_spec("onnxscript")),
     reason="needs pip install 'lrcn[export,openvino]'",
 )
-FORMS = [
-    pytest.param("onnx", marks=needs_onnx),
-    pytest.param("openvino", marks=needs_openvino),
-    "pt2",
-]
 GRID = EncoderConfig("test_efficientnet", "none", pool="grid", grid=3, squeeze=8)
 
 
@@ -142,8 +137,10 @@ def test_many_streams_share_one_graph(exported):
     pool = StreamPool(recognizer.streamable)
     films = {name: pictures(4, seed) for seed, name in enumerate(("door", "yard", "hall"))}
     alone = {name: RuntimeStream(recognizer) for name in films}
+    for name in films:
+        pool.add(name)
     for k in range(4):
-        answers = pool.push({name: (film[k], k / 10) for name, film in films.items()})
+        answers = pool.step({name: (film[k], k / 10) for name, film in films.items()})
         for name, film in films.items():
             expected = alone[name].push(film[k], k / 10).probabilities
             np.testing.assert_allclose(answers[name].probabilities, expected, atol=1e-6)
@@ -342,7 +339,7 @@ def test_a_manifests_train_clips_are_calibrated_on_and_the_others_measured_on(tm
     for number, split in enumerate(("train", "test", "train", "dev")):
         path = make_video(tmp_path / f"{number}.mp4", count=4 + number)
         rows.append(Row(str(path), label=LABELS[number % 3], split=split))
-    write_manifest(tmp_path / "clips.jsonl", rows)
+    write_manifest(rows, tmp_path / "clips.jsonl")
     preparation = Preparation(Resize(16))
     parts = read_samples([str(tmp_path / "clips.jsonl")], preparation, Sampling(frames=None))
     first, others = ([(len(one.frames), one.label) for one in part] for part in parts)
@@ -362,6 +359,7 @@ def captioner(**changes):
     return Captioner(CaptionerConfig(GRID, 8, decoder=DecoderConfig(**settings | changes)), 9).eval()
 
 
+@pytest.mark.slow
 @needs_onnx
 def test_captions_without_torch_are_those_of_the_model(tmp_path):
     words = (UNKNOWN, "a", "red", "blue", "circle", "square", "of", "left")
@@ -409,13 +407,19 @@ def recognizer(unit, bidirectional=False, pool="mean", layers=1):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
-    "settings",
-    [("lstm", False, "attention", 2), ("gru", True, "mean", 2), ("caffe-rnn", False, "last"), ("none",)],
-    ids=["lstm", "both ways", "caffe", "none"],
+    ("form", "settings"),
+    [
+        pytest.param("onnx", ("lstm", False, "attention", 2), marks=needs_onnx),
+        pytest.param("onnx", ("caffe-rnn", False, "last"), marks=needs_onnx),
+        pytest.param("openvino", ("gru", True, "mean", 2), marks=needs_openvino),
+        ("pt2", ("gru", True, "mean", 2)),
+        ("pt2", ("lstm", False, "attention")),
+        ("pt2", ("none",)),
+    ],
+    ids=["ONNX", "ONNX of Caffe's", "OpenVINO both ways", "pt2 both ways", "pt2", "pt2 without memory"],
 )
-def test_every_recogniser_is_the_same_in_every_form(tmp_path, form, settings):
+def test_a_recogniser_is_the_same_in_any_form(tmp_path, form, settings):
     model = recognizer(*settings)
     graphs = opened(recognizer_graphs(model, 32, form), form, tmp_path)
     assert ("step" in graphs) == model.causal
@@ -450,7 +454,7 @@ def test_openvino_streams_in_eight_bits_with_the_accuracy_beside_it(tmp_path, fo
         path = make_video(tmp_path / f"{number}.mp4", count=10)
         split = "train" if number < 2 else "test"
         rows.append(Row(str(path), label=LABELS[number % 3], split=split))
-    write_manifest(tmp_path / "clips.jsonl", rows)
+    write_manifest(rows, tmp_path / "clips.jsonl")
     out = tmp_path / "out"
     call = ["export", "--model", str(folder), "--to", "openvino", "--out", str(out), "--int8"]
     assert main([*call, "--calibrate", str(tmp_path / "clips.jsonl")]) == 0
@@ -465,28 +469,31 @@ def test_openvino_streams_in_eight_bits_with_the_accuracy_beside_it(tmp_path, fo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("changes", [{"attention": 0, "unit": "gru", "layers": 1, "image_at": (0,)}, {}])
-def test_every_captioner_is_the_same_in_every_form(tmp_path, form, changes):
+@pytest.mark.parametrize(
+    ("form", "changes"),
+    [
+        ("pt2", {"attention": 0, "unit": "gru", "layers": 1, "image_at": (0,)}),
+        pytest.param("openvino", {}, marks=needs_openvino),
+    ],
+)
+def test_a_captioner_is_the_same_in_any_form(tmp_path, form, changes):
     model = captioner(**changes)
     graphs = opened(captioner_graphs(model, 32), form, tmp_path)
     assert captioner_parity(model, graphs, photo_frames(Preparation(Resize(32))))["word"].holds
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
-    ("inputs", "arrangement"),
+    ("form", "inputs", "arrangement"),
     [
-        ("frames", "seq2seq"),
-        ("frames", "s2vt"),
-        ("frames", "attention"),
-        ("labels", "seq2seq"),
-        ("prob", "mean"),
-        ("features", "mean"),
+        pytest.param("onnx", "frames", "attention", marks=needs_onnx),
+        pytest.param("openvino", "prob", "mean", marks=needs_openvino),
+        ("pt2", "frames", "s2vt"),
+        ("pt2", "labels", "seq2seq"),
+        ("pt2", "features", "mean"),
     ],
 )
-def test_every_describer_is_the_same_in_every_form(tmp_path, form, inputs, arrangement):
+def test_a_describer_is_the_same_in_any_form(tmp_path, form, inputs, arrangement):
     torch.manual_seed(0)
     decoder = DecoderConfig(
         size=8, embedding=8, attention=4 if arrangement == "attention" else 0, init_range=1.0
@@ -501,9 +508,11 @@ def test_every_describer_is_the_same_in_every_form(tmp_path, form, inputs, arran
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("unit", "both", "sentence"), [("gru", True, "mean"), ("lstm", False, "max")])
-def test_every_joint_embedding_is_the_same_in_every_form(tmp_path, form, unit, both, sentence):
+@pytest.mark.parametrize(
+    ("form", "unit", "both", "sentence"),
+    [pytest.param("onnx", "gru", True, "mean", marks=needs_onnx), ("pt2", "lstm", False, "max")],
+)
+def test_a_joint_embedding_is_the_same_in_any_form(tmp_path, form, unit, both, sentence):
     torch.manual_seed(0)
     config = JointConfig(GRID, 8, 8, RecurrentConfig(unit, 8, bidirectional=both), sentence=sentence)
     model = JointEmbedding(config, 20).eval()

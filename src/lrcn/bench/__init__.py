@@ -10,7 +10,7 @@ from typing import Any
 from lrcn.bench.camera import direction_accuracy as direction_accuracy
 from lrcn.bench.camera import footage, moves
 from lrcn.bench.captioning import caption
-from lrcn.bench.cooking import cooking
+from lrcn.bench.describing import cooking
 from lrcn.bench.live import stream
 from lrcn.bench.measuring import Rows
 from lrcn.bench.motion import flow
