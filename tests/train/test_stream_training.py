@@ -155,6 +155,17 @@ def test_attention_learns_from_the_clip_and_the_steps_by_their_shares():
     )
 
 
+@torch.no_grad()
+def test_the_loss_of_a_clip_may_be_that_of_its_mean_score():
+    model, clips = model_of(dropout=0.0), random_clips(3, steps=5, varied=True)
+    batch = collate([clips.item(index, 0) for index in range(3)])
+    scores = model.judge(lengths=batch["lengths"], maps=batch["maps"]).scores
+    means = [row[:length].mean(0) for row, length in zip(scores, batch["lengths"], strict=True)]
+    expected = torch.nn.functional.cross_entropy(torch.stack(means), batch["labels"])
+    loss = RecognitionTask(clips, step_loss=0.0, clip_loss="score").loss(model, batch)
+    assert float(loss) == pytest.approx(float(expected), abs=1e-5)
+
+
 def test_labels_per_frame_are_no_verdict_on_a_clip():
     clips = MadeClips([torch.randn(3, SIZE)], [torch.tensor([0, 1, 0])])
     with pytest.raises(LrcnError, match=r"label per frame.*set model\.head\.pool to mean"):

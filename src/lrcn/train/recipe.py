@@ -18,6 +18,7 @@ from lrcn.models.cnn import EncoderConfig, pretrained_within_reach
 from lrcn.models.fusion import read_weights
 from lrcn.models.recognizer import RecognizerConfig
 from lrcn.train.loop import LoopConfig
+from lrcn.train.tasks import ClipLoss
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,9 @@ class Recipe:
         label_smoothing: share of the target spread over the other classes.
         step_loss: share of the loss that is taken at every step, the rest is that of each clip as a whole; None is 1,
             and 0.5 where `model.head` pools by attention, which learns from the clip alone.
+        clip_loss: what of a clip as a whole the loss is taken of: "probability", the mean of its steps' as the clip is
+            judged, or "score", the mean of their logits, by which every step learns alike, not most those that are
+            sure already.
         device: "auto", "cpu", "cuda", ...
         study: many runs instead of one.
     """
@@ -163,6 +167,7 @@ class Recipe:
     tune_stages: int = -1
     label_smoothing: float = 0.0
     step_loss: float | None = None
+    clip_loss: ClipLoss = "probability"
     device: str = "auto"
     study: StudyConfig | None = None
 

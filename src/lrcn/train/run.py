@@ -120,7 +120,8 @@ def _task(recipe: Recipe, split: Split) -> RecognitionTask:
     streams = recipe.data.streams
     clips = split.train if streams is None else Streams(split.train, streams.length, split.layout)
     if streams is None or streams.rows == "clips":
-        return RecognitionTask(clips, split.dev, recipe.label_smoothing, recipe.step_loss, recipe.sampling)
+        learned = recipe.label_smoothing, recipe.step_loss, recipe.clip_loss
+        return RecognitionTask(clips, split.dev, *learned, recipe.sampling)
     return DetectionTask(clips, split.dev, recipe.label_smoothing, background=streams.background)
 
 

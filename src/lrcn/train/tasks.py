@@ -1,7 +1,7 @@
 """What is learned: a task turns a batch into a loss and a model into a dev score, so that the loop knows neither."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 
@@ -11,9 +11,12 @@ from lrcn.data.streams import Streams
 from lrcn.errors import LrcnError
 from lrcn.evaluate import detection
 from lrcn.evaluate.recognition import measure
+from lrcn.models.heads import Verdict
 from lrcn.models.recognizer import IGNORED, step_labels
 from lrcn.models.recurrent import State
 from lrcn.train.loop import Batch
+
+ClipLoss: TypeAlias = Literal["probability", "score"]
 
 
 @dataclass
@@ -26,6 +29,7 @@ class RecognitionTask:
         label_smoothing: share of the target spread over the other classes.
         step_loss: share of the loss that is taken at every step; the rest is that of each clip as a whole, by which
             alone attention learns. None is 1, and one half where the head pools by attention.
+        clip_loss: what that rest is taken of: the clip's "probability", or the mean "score" of its steps.
         sampling: how dev clips are read, see `measure`.
     """
 
@@ -33,6 +37,7 @@ class RecognitionTask:
     dev: ClipSource | None = None
     label_smoothing: float = 0.0
     step_loss: float | None = None
+    clip_loss: ClipLoss = "probability"
     sampling: Sampling | None = None
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -55,8 +60,7 @@ class RecognitionTask:
                 "These clips have a label per frame, from which attention over the clip learns nothing: set "
                 "model.head.pool to mean, and step_loss to 1."
             )
-        # Log-probabilities are logits of themselves.
-        return loss + (1 - share) * self._cross_entropy(verdict.log_probabilities, labels)
+        return loss + (1 - share) * self._cross_entropy(self._of_clip(verdict), labels)
 
     def stream_loss(self, model: nn.Module, batch: Batch, state: State | None) -> tuple[Tensor, State]:
         """The loss at every step of a batch of streams, and the state to go on from, through which no gradient goes."""
@@ -78,6 +82,14 @@ class RecognitionTask:
             "accuracy": metrics.accuracy,
             "frame_accuracy": metrics.frame_accuracy,
         }
+
+    def _of_clip(self, verdict: Verdict) -> Tensor:
+        """Logits (B, K) of each clip as a whole."""
+        if self.clip_loss == "probability":
+            return verdict.log_probabilities  # logits of themselves
+        weights = verdict.weights[..., None]
+        # What stands past a clip's length has no weight, and may be no number.
+        return (weights * verdict.scores.masked_fill(weights == 0, 0)).sum(1)
 
     def _share(self, recognizer: Any) -> float:
         if self.step_loss is not None:
