@@ -12,7 +12,7 @@ from lrcn.data.transforms import Augment, Preprocess
 from lrcn.data.video import Resize
 from lrcn.errors import LrcnError
 
-EVERYTHING = Augment(scale=0.5, flip=True, colour=0.4, rotate=15)
+EVERYTHING = Augment(scale=0.5, flip=True, colour=0.4, rotate=15, stretch=0.1)
 
 augments = st.builds(
     Augment,
@@ -20,6 +20,7 @@ augments = st.builds(
     flip=st.booleans(),
     colour=st.floats(0, 1),
     rotate=st.floats(0, 180),
+    stretch=st.floats(0, 0.9),
 )
 
 
@@ -27,8 +28,8 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
-def drawn(augment: Augment, frames: Tensor, size: int, seed: int) -> Tensor:
-    return augment(frames, size, torch.Generator().manual_seed(seed))
+def drawn(augment: Augment, frames: Tensor, size: int, seed: int, kind: Kind = "none") -> Tensor:
+    return augment(frames, size, torch.Generator().manual_seed(seed), kind)
 
 
 @settings(max_examples=40, deadline=None)
@@ -124,6 +125,30 @@ def test_the_crop_keeps_at_least_its_share_of_the_area_and_reaches_all_sides():
     assert max(shares) > 0.85
     assert min(map(min, firsts)) <= 4
     assert max(map(max, firsts)) > 80
+
+
+def test_stretching_makes_things_larger_and_smaller_and_moves_them():
+    frames = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    frames[:, :, 24:40, 24:40] = 255
+    boxes = []
+    for seed in range(100):
+        rows, columns = torch.nonzero(drawn(Augment(stretch=0.3), frames, 64, seed)[0, 0] > 127).T
+        boxes.append([*(int(ends.max() - ends.min() + 1) for ends in (rows, columns)), int(rows.min())])
+    heights, widths, tops = zip(*boxes, strict=True)
+    assert min(heights) <= 13 and max(heights) >= 19 and min(widths) <= 13 and max(widths) >= 19
+    assert min(tops) < 20 and max(tops) > 28
+    assert any(abs(height - width) >= 3 for height, width, _ in boxes)
+
+
+def test_stretched_flow_moves_further_the_same_way():
+    frames = torch.full((1, 3, 16, 16), 128, dtype=torch.uint8)
+    frames[:, 0], frames[:, 1], frames[:, 2] = 128 + 30, 128 - 40, 128 + 50
+    for seed in range(10):
+        u, v, length = (
+            drawn(Augment(stretch=0.3), frames, 16, seed, "flow")[0, :, 8, 8].double() - 128
+        ).tolist()
+        assert 20 <= u <= 40 and -53 <= v <= -27
+        assert length == pytest.approx(math.hypot(u, v), abs=1.5)
 
 
 def test_rotation_turns_about_the_centre_and_shows_no_black_corners():

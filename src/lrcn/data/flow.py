@@ -175,6 +175,14 @@ def with_motion_of(images: Tensor, degrees: float, zoom: float) -> Tensor:
     return (moved + _STILL).round().clamp(0, 255).to(torch.uint8)
 
 
+def with_motion_stretched(images: Tensor, across: float, down: float) -> Tensor:
+    """Flow images (T,3,H,W) whose places were stretched across and down: their motion is so too."""
+    u, v, _ = (images.float() - _STILL).unbind(1)
+    u, v = across * u, down * v
+    moved = torch.stack([u, v, torch.hypot(u, v)], 1)
+    return (moved + _STILL).round().clamp(0, 255).to(torch.uint8)
+
+
 def _as_is(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(frame)
 

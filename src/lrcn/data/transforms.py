@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode  # type: ignore[import-untyped]
 from torchvision.transforms.v2 import functional as F
 
-from lrcn.data.flow import SMALLEST_FLOW, Kind, MotionConfig, mirrored, with_motion_of
+from lrcn.data.flow import SMALLEST_FLOW, Kind, MotionConfig, mirrored, with_motion_of, with_motion_stretched
 from lrcn.data.prepare import CentreCrop, Preparation
 from lrcn.data.subject import SubjectConfig, SubjectCrop
 from lrcn.data.video import Resize
@@ -33,6 +33,9 @@ class Augment:
         flip: mirrors half of the clips left to right; leave it off when left and right are part of the label.
         colour: strength of brightness, contrast and saturation changes, 0 to 1; 0.4 multiplies by 0.6 to 1.4.
         rotate: largest rotation either way, in degrees, 0 to 180.
+        stretch: largest change of the picture's width, and apart from it of its height, as a share of them, either way;
+            it is also moved by up to half that share of the frame. Unlike `scale`, it makes things smaller as often as
+            larger, as they are in evaluation. Mirrored borders fill what is left.
         shift: cuts what `Preprocess.frame` leaves room for at a random place, not at the centre; `scale` is then a
             share of what is cut.
 
@@ -44,6 +47,7 @@ class Augment:
     flip: bool = False
     colour: float = 0.0
     rotate: float = 0.0
+    stretch: float = 0.0
     shift: bool = False
 
     def __post_init__(self) -> None:
@@ -55,6 +59,8 @@ class Augment:
             raise LrcnError(f"Augment.colour is {self.colour}; give a strength from 0 (none) to 1.")
         if not 0 <= self.rotate <= 180:
             raise LrcnError(f"Augment.rotate is {self.rotate}; give degrees from 0 (none) to 180.")
+        if not 0 <= self.stretch < 1:
+            raise LrcnError(f"Augment.stretch is {self.stretch}; give a share from 0 (none) to below 1.")
 
     @property
     def margin(self) -> float:
@@ -75,12 +81,18 @@ class Augment:
             uint8 (T,3,size,size).
         """
         # Always the same number of draws: switching one change on leaves the others as they were.
-        area, top, left, flip, angle, *colour = torch.rand(
-            8, generator=generator, dtype=torch.float64
+        area, top, left, flip, angle, *rest = torch.rand(
+            12, generator=generator, dtype=torch.float64
         ).tolist()
+        colour, stretches = rest[:3], [self.stretch * (2 * draw - 1) for draw in rest[3:]]
         area, degrees = self.scale + (1 - self.scale) * area, (2 * angle - 1) * self.rotate
         if self.rotate > 0:
             frames = _rotated(frames, degrees)
+        if self.stretch > 0:
+            across, down, *moves = stretches
+            frames = _stretched(frames, 1 + across, 1 + down, *moves)
+            if kind == "flow":
+                frames = with_motion_stretched(frames, 1 + across, 1 + down)
         height, width = (size, size) if self.shift else frames.shape[-2:]
         frames = _cropped(frames, height * math.sqrt(area), width * math.sqrt(area), top, left, size)
         if kind == "flow":
@@ -190,6 +202,17 @@ def _rotated(frames: Tensor, degrees: float) -> Tensor:
     padded = F.pad(frames, [across, down], padding_mode="reflect")
     turned: Tensor = F.center_crop(F.rotate(padded, degrees, InterpolationMode.BILINEAR), [height, width])
     return turned
+
+
+def _stretched(frames: Tensor, across: float, down: float, right: float, below: float) -> Tensor:
+    """The frames (T,3,H,W) stretched about their centre and moved, in half frames."""
+    # From where each pixel is taken, in the coordinates of grid_sample: -1 to 1 from border to border.
+    taken = torch.tensor([[1 / across, 0, -right / across], [0, 1 / down, -below / down]])
+    grid = nn.functional.affine_grid(taken[None], [1, *frames.shape[1:]], align_corners=False)
+    found = nn.functional.grid_sample(
+        frames.float(), grid.expand(len(frames), -1, -1, -1), padding_mode="reflection", align_corners=False
+    )
+    return found.round().clamp(0, 255).to(torch.uint8)
 
 
 def _coloured(frames: Tensor, brightness: float, contrast: float, saturation: float) -> Tensor:

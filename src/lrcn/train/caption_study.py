@@ -6,9 +6,13 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from lrcn.config import to_values
 from lrcn.errors import LrcnError
 from lrcn.evaluate.captioning import measure, written
 from lrcn.files import write_whole
+from lrcn.fingerprint import fingerprint
+from lrcn.generate import Decoding
+from lrcn.models.captioner import Captioner
 from lrcn.train.caption_tasks import DevJudge
 from lrcn.train.captions import CaptionRecipe, changed, read_split, run_key, train_split
 from lrcn.train.distributed import Team, joined_team
@@ -22,36 +26,47 @@ def run_study(recipe: CaptionRecipe, out: str | Path, report: Report = print) ->
     """Trains every variant with every seed and measures it on dev; finished runs in `out` are not done again.
 
     Returns:
-        One row per variant, also written to `out/results.json` and, as a table, `out/results.md`.
+        One row per variant, then one per decoding; also written to `out/results.json` and, as tables, `out/results.md`.
 
     Raises:
         LrcnError: the recipe has no study or no dev photos, or a setting of a variant is wrong.
     """
-    if recipe.study is None:
+    study = recipe.study
+    if study is None:
         raise LrcnError(f"{recipe.name} has no study: add `study:` with seeds and variants.")
     rows: list[dict[str, Any]] = []
     out = Path(out)
+    variants = study.variants or {"as it stands": {}}
     with joined_team() as team:
         tell: Report = report if team.leads else _silent
-        for name, changes in (recipe.study.variants or {"as it stands": {}}).items():
-            variant = changed(recipe, {**changes, "study": None})
-            split = read_split(variant, tell if not rows else _silent)
-            runs = [
-                _one(variant, split, out / name.replace(" ", "-") / f"seed-{seed}", seed, team)
-                for seed in recipe.study.seeds
-            ]
+
+        def add(name: str, runs: list[dict[str, Any]]) -> None:
             rows.append({"variant": name, "seeds": len(runs), **_summary(runs)})
             tell(f"{name}: CIDEr-D {_cell(rows[-1], 'cider_d')}, BLEU-4 {_cell(rows[-1], 'bleu_4')}")
             if team.leads:
                 write_whole(out / "results.json", json.dumps(rows, indent=2) + "\n")
                 write_whole(out / "results.md", table(rows))
+
+        for name, changes in variants.items():
+            variant = changed(recipe, {**changes, "study": None})
+            split = read_split(variant, tell if not rows else _silent)
+            add(name, [_one(variant, split, _folder(out, name, seed), seed, team) for seed in study.seeds])
+        first = next(iter(variants))
+        variant = changed(recipe, {**variants[first], "study": None})
+        split = read_split(variant, _silent)
+        for name, decoding in study.decodings.items():
+            runs = [
+                _rewritten(variant, split, _folder(out, first, seed), seed, name, decoding, team)
+                for seed in study.seeds
+            ]
+            add(f"{first}, {name}", runs)
     return rows
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """A Markdown table of a study's rows, metrics in hundredths."""
     head = ["variant", *(name.replace("_", "-").upper() for name in METRICS), "nats a word", "parameters"]
-    head += ["training a run"]
+    head += ["training a run", "writing a sentence"]
     lines = [
         [
             row["variant"],
@@ -59,6 +74,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{row['nll']:.3f} ± {row['nll_spread']:.3f}",
             f"{row['parameters'] / 1e6:.2f} M",
             f"{row['seconds']:.3g} s",
+            f"{row['milliseconds']:.3g} ms",
         ]
         for row in rows
     ]
@@ -68,10 +84,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def _one(recipe: CaptionRecipe, split: PhotoSplit, folder: Path, seed: int, team: Team) -> dict[str, Any]:
     """Trains and measures one run, or reads what it found before."""
-    stages = {name: {"seed": seed} for name in ("train", "tune") if getattr(recipe, name) is not None}
-    seeded = changed(recipe, stages)
-    if seeded.self_critical is not None:
-        seeded = changed(seeded, {"self_critical": {"loop": {"seed": seed}}})
+    seeded = _seeded(recipe, seed)
     key, done = run_key(seeded, split), folder / "dev.json"
     if done.exists() and json.loads(done.read_text())["run"] != key:
         raise LrcnError(
@@ -81,16 +94,9 @@ def _one(recipe: CaptionRecipe, split: PhotoSplit, folder: Path, seed: int, team
         began = time.monotonic()
         model = train_split(seeded, split, folder, team, name=f"{folder.parent.name} seed {seed}")
         seconds = round(time.monotonic() - began, 1)
-        shown = (
-            split
-            if model.encoder.tuned
-            else featured(split, model.encoder, cache_folder(folder), recipe.views, team)
-        )
+        dev = _dev(_shown(recipe, split, model, folder, team), recipe)
         if team.leads:
-            dev = _dev(shown, recipe)
-            sentences = written(model, dev.photos, recipe.decoding)
-            scores = measure(split.tokenizer, dev.rows, sentences).corpus
-            values = {name: scores[name] for name in METRICS}
+            values = _judged(model, split, dev, recipe.decoding)
             values["nll"] = DevJudge(dev, split.tokenizer, recipe.select)(model)["nll_loss"]
             parameters = sum(p.numel() for p in model.parameters())
             told = {**values, "parameters": parameters, "seconds": seconds, "run": key}
@@ -98,6 +104,59 @@ def _one(recipe: CaptionRecipe, split: PhotoSplit, folder: Path, seed: int, team
         team.wait()
     found: dict[str, Any] = json.loads(done.read_text())
     return found
+
+
+def _rewritten(
+    recipe: CaptionRecipe,
+    split: PhotoSplit,
+    folder: Path,
+    seed: int,
+    name: str,
+    decoding: Decoding,
+    team: Team,
+) -> dict[str, Any]:
+    """The numbers of a finished run whose sentences are chosen in another way, or what was found before."""
+    done = folder / f"dev-{name.replace(' ', '-')}.json"
+    key = fingerprint(run_key(_seeded(recipe, seed), split), to_values(decoding))
+    if not team.agree(done.exists() and json.loads(done.read_text())["run"] == key):
+        model = train_split(_seeded(recipe, seed), split, folder, team)  # trained already: it is read
+        dev = _dev(_shown(recipe, split, model, folder, team), recipe)
+        if team.leads:
+            before = json.loads((folder / "dev.json").read_text())
+            told = {**before, **_judged(model, split, dev, decoding), "run": key}
+            write_whole(done, json.dumps(told) + "\n")
+        team.wait()
+    found: dict[str, Any] = json.loads(done.read_text())
+    return found
+
+
+def _folder(out: Path, variant: str, seed: int) -> Path:
+    return out / variant.replace(" ", "-") / f"seed-{seed}"
+
+
+def _seeded(recipe: CaptionRecipe, seed: int) -> CaptionRecipe:
+    stages = {name: {"seed": seed} for name in ("train", "tune") if getattr(recipe, name) is not None}
+    seeded = changed(recipe, stages)
+    if seeded.self_critical is not None:
+        seeded = changed(seeded, {"self_critical": {"loop": {"seed": seed}}})
+    return seeded
+
+
+def _shown(
+    recipe: CaptionRecipe, split: PhotoSplit, model: Captioner, folder: Path, team: Team
+) -> PhotoSplit:
+    if model.encoder.tuned:
+        return split
+    return featured(split, model.encoder, cache_folder(folder), recipe.views, team)
+
+
+def _judged(model: Captioner, split: PhotoSplit, dev: PhotoPart, decoding: Decoding) -> dict[str, float]:
+    """What the model's sentences about dev photos score, and milliseconds a sentence."""
+    began = time.monotonic()
+    sentences = written(model, dev.photos, decoding)
+    each = 1e3 * (time.monotonic() - began) / len(sentences)
+    scores = measure(split.tokenizer, dev.rows, sentences).corpus
+    return {**{name: scores[name] for name in METRICS}, "milliseconds": each}
 
 
 def _dev(split: PhotoSplit, recipe: CaptionRecipe) -> PhotoPart:
@@ -112,7 +171,10 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
         values = [run[name] for run in runs]
         summary[name] = mean(values)
         summary[f"{name}_spread"] = stdev(values) if len(values) > 1 else 0.0
-    return {**summary, **{name: mean(run[name] for run in runs) for name in ("parameters", "seconds")}}
+    return {
+        **summary,
+        **{name: mean(run[name] for run in runs) for name in ("parameters", "seconds", "milliseconds")},
+    }
 
 
 def _cell(row: dict[str, Any], name: str) -> str:
