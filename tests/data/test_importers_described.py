@@ -73,12 +73,12 @@ def test_tacos(tmp_path):
 def test_tacos_with_labels_in_columns_of_their_own_and_with_videos(tmp_path):
     put(
         tmp_path / "lists/table.csv",
-        "video,activity,tool,sentence\na,cut,knife,He cuts.\nb,wash,,She washes.\n",
+        "video,activity,source,sentence\na,take out,fridge,He cuts.\nb,wash,,She washes.\n",
     )
     videos(tmp_path / "videos", "A.avi", "c.avi")
     rows, sentences = import_data("tacos", tmp_path / "videos", lists=tmp_path / "lists")
     assert [(Path(row.path).name, row.extra) for row in rows] == [
-        ("A.avi", {"activity": "cut", "tool": "knife"})
+        ("A.avi", {"activity": "take out", "source": "fridge"})
     ]
     assert "Missing and left out: 1 videos: b." in sentences
 

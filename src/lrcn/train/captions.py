@@ -39,10 +39,12 @@ class CaptionStudy:
     Attributes:
         seeds: each variant is trained once with each.
         variants: name -> settings laid over the recipe.
+        decodings: name -> another way in which the sentences of the first variant's runs are chosen.
     """
 
     seeds: tuple[int, ...] = (0,)
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    decodings: dict[str, Decoding] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ _COLUMNS = {
     "split": ("split", "set", "subset", "partition"),
     "start": ("start", "start_time", "time_start", "begin"),
     "end": ("end", "end_time", "time_end"),
-    "group": ("group", "source", "recording", "subject", "person"),
+    # Not "source", which in tuples is where a thing is taken from.
+    "group": ("group", "recording", "subject", "person"),
 }
 
 
