@@ -12,9 +12,10 @@ from torch import nn
 
 from lrcn.data.flow import MotionConfig
 from lrcn.data.sampling import Sampling
+from lrcn.data.subject import SubjectConfig
 from lrcn.data.transforms import Preprocess
 from lrcn.errors import LrcnError
-from lrcn.explain import _over_frame, explain, explain_frames
+from lrcn.explain import _network_frames, _over_frame, explain, explain_frames
 from lrcn.models.cnn import EncoderConfig
 from lrcn.models.fusion import Fused
 from lrcn.models.heads import ClipHead, HeadConfig
@@ -274,6 +275,22 @@ def test_heat_lies_where_the_network_looked(preprocess, width, height):
 def test_what_was_cropped_away_has_no_heat():
     heat = _over_frame(torch.ones(1, 4, 4), Preprocess(48, "crop"), 128, 64)[0]
     assert (heat[:, :15] == 0).all() and (heat[:, -15:] == 0).all() and (heat[:, 17:47] == 1).all()
+
+
+def test_heat_on_a_subject_lies_where_it_stood():
+    frames = np.zeros((6, 90, 160, 3), np.uint8)
+    frames[:, 30:70, 110:130] = 100
+    frames[:, 34:40, 112:118] = 255
+    subject = Preprocess(48, subject=SubjectConfig(crop=True))
+    seen = SimpleNamespace(times=np.arange(2) / 30)
+    shown = SimpleNamespace(sampling=Sampling(), preprocess=subject)
+    images, size, box = _network_frames(shown, frames, seen, 0.0, None)
+    assert size == (160, 90)
+    bright = torch.from_numpy(images[:, 0]).float() / 255
+    heat = _over_frame(bright, subject, *size, box)[0]
+    rows, columns = np.nonzero(heat > 0.7)
+    assert rows.mean() / heat.shape[0] == pytest.approx(36.5 / 90, abs=0.04)
+    assert columns.mean() / heat.shape[1] == pytest.approx(114.5 / 160, abs=0.03)
 
 
 # ---- what it is given and what it gives ----

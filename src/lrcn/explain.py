@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lrcn.data.media import is_live
-from lrcn.data.video import open_video
+from lrcn.data.subject import Box, SubjectCrop
+from lrcn.data.video import Resize, open_video
 from lrcn.errors import LrcnError
 from lrcn.models.fusion import Fused
 from lrcn.predict import Progress, Recognition, Source, recognize, source_name
@@ -183,7 +184,7 @@ def explain(
             "give a start and an end to look elsewhere."
         )
         seen = recognize(loaded, source, start=start, end=end)
-    frames, size = _network_frames(loaded, source, seen, start, end)
+    frames, size, box = _network_frames(loaded, source, seen, start, end)
     windows = loaded.sampling.windows(len(frames))
     found = explain_frames(loaded.model, torch.from_numpy(frames), k, windows)
     heat = None
@@ -192,7 +193,7 @@ def explain(
             "There is no heat: attention in a transformer mixes the places, so its maps do not tell them."
         )
     else:
-        heat = _as_strong(_over_frame(found.heat, loaded.preprocess, *size), found.evidence)
+        heat = _as_strong(_over_frame(found.heat, loaded.preprocess, *size, box), found.evidence)
     if not found.evidence.max() > 0:
         notes.append(f"No frame speaks for {label}.")
     added = found.score - found.baseline
@@ -331,16 +332,23 @@ def _placed(encoder: FrameEncoder, frames: Tensor, slopes: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def _over_frame(heat: Tensor, preprocess: Preprocess, width: int, height: int) -> NDArray[np.float32]:
+def _over_frame(
+    heat: Tensor, preprocess: Preprocess, width: int, height: int, box: Box | None = None
+) -> NDArray[np.float32]:
     """Heat (T, g, g) over the network's square -> (T, h, w) over the whole frame, 0 where the network does not look.
 
-    However the frame was fitted, its middle is the middle of the square.
+    However the frame was fitted, its middle is the middle of the square; of that, the network may see a subject's box.
     """
+    whole = preprocess.preparation().resize
+    seen = whole.size if preprocess.subject.crop else preprocess.size
     sides = [max(1, round(_FINEST * side / max(width, height))) for side in (width, height)]
     x, y = (
-        ((torch.arange(side) + 0.5) * 2 / side - 1) * scaled / preprocess.size
-        for side, scaled in zip(sides, preprocess.resize.scaled(width, height), strict=True)
+        ((torch.arange(side) + 0.5) * 2 / side - 1) * scaled / seen
+        for side, scaled in zip(sides, whole.scaled(width, height), strict=True)
     )
+    if box is not None:
+        half = whole.size / 2
+        x, y = (((side + 1) * half - middle) * 2 / box.side for side, middle in ((x, box.x), (y, box.y)))
     places = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
     grid = places.expand(len(heat), *places.shape)
     placed = nn.functional.grid_sample(heat[:, None], grid, padding_mode="border", align_corners=False)[:, 0]
@@ -357,8 +365,8 @@ def _as_strong(heat: NDArray[np.float32], evidence: NDArray[np.float64]) -> NDAr
 
 def _network_frames(
     loaded: Loaded, source: Source, seen: Recognition, start: float, end: float | None
-) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """The frames that were recognised as the network read them, (T, 3, H, W), and the video's (width, height)."""
+) -> tuple[NDArray[np.uint8], tuple[int, int], Box | None]:
+    """What was recognised as the network read it, (T, 3, H, W), the video's (width, height), and its subject's box."""
     sampling, preparation = loaded.sampling, loaded.preprocess.preparation()
     with open_video(source, resize=preparation.resize) as reader:
         grid, chosen = seen.times, np.arange(len(seen.times))
@@ -366,7 +374,20 @@ def _network_frames(
         if sampling.spread == "uniform" and stop is not None:
             grid = sampling.grid(start, stop, reader.info.rate)
             chosen = sampling.pick(len(grid))
-        return preparation.read(reader, grid, chosen).frames, (reader.info.width, reader.info.height)
+        frames = preparation.read(reader, grid, chosen).frames
+        size = reader.info.width, reader.info.height
+    crops = [step for step in preparation.steps if isinstance(step, SubjectCrop)]
+    return frames, size, _box(source, preparation.resize, grid, crops[0]) if crops else None
+
+
+def _box(source: Source, resize: Resize, grid: NDArray[np.float64], crop: SubjectCrop) -> Box | None:
+    """Where the subject was when it was first there, in pixels of the resized frame."""
+    with open_video(source, resize=resize) as reader:
+        for time in grid:
+            _, box = crop.images(reader.at(np.array([time])).frames)
+            if box is not None:
+                return box
+    return None
 
 
 def _most_telling(seen: Recognition, k: int, most: int) -> tuple[float, float]:
