@@ -24,6 +24,21 @@ def test_one_camera_is_measured_beside_its_cnn(rows):
     )
 
 
+def test_engines_are_measured_beside_their_own_cnn():
+    for name in ("onnx", "onnxruntime", "onnxscript", "openvino"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    options = {"encoder": "test_efficientnet", "size": 32, "frames": 20, "repeats": 1}
+    engines = ["onnxruntime", "openvino"]
+    rows = run("stream", **options, engines=engines, rivals=[], cameras=[], processes=0)["rows"]
+    named = {row["name"]: row for row in rows}
+    for way in ("onnxruntime fp32", "onnxruntime int8", "openvino fp32", "openvino bf16", "openvino int8"):
+        assert named[f"{way}, CNN alone, from a file"]["ratio_to_cnn"] == 1.0
+        assert named[f"{way}, stream, from a file"]["frames_per_s"] > 0
+    exact = named["onnxruntime fp32, answers"]
+    assert exact["same_label_as_fp32"] == 1 and exact["largest_difference"] == 0
+    assert named["onnxruntime int8, answers"]["largest_difference"] > 0
+
+
 def test_time_and_memory_are_told_of_an_old_stream_and_a_young_one(rows):
     assert rows["latency of a frame"]["p50_ms"] <= rows["latency of a frame"]["p99_ms"]
     old = rows["time per frame after 60 frames"]

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrcn.bench.measuring import Rows, rate, side_by_side
-from lrcn.bench.motion import _one_thread as one_thread
+from lrcn.bench.measuring import Rows, one_thread, rate, side_by_side
 
 if TYPE_CHECKING:
     from lrcn.data.picture import Resize
+    from lrcn.models.folder import Loaded
     from lrcn.models.onestep import OneStep
     from lrcn.stream import Stream, Streamable
 
@@ -40,6 +40,8 @@ def stream(
     encoder: str = "",
     size: int = 224,
     frames: int = 5000,
+    engines: Sequence[str] = (),
+    calibrate: str = "",
     rivals: Sequence[str] = tuple(_CLIP_NETWORKS),
     cameras: Sequence[int] = (1, 8, 32),
     processes: int = 2,
@@ -53,6 +55,8 @@ def stream(
         encoder: instead of the model, this timm network with random weights under an LSTM of 256, for its speed alone.
         size: side of that network's frames, pixels.
         frames: how many a stream has seen when its time and memory are compared with those of a fresh one.
+        engines: onnxruntime, openvino: on which the same is measured in each precision that they have.
+        calibrate: a manifest of clips for 8-bit numbers, and to measure what they cost; empty is the film that ships.
         rivals: networks of torchvision that read 16 frames for every answer, with random weights, for their speed
             alone: r2plus1d_18, mc3_18, s3d, swin3d_t; [] for none.
         cameras: how many streams a pool has, one pool after the other; [] for none.
@@ -65,10 +69,13 @@ def stream(
     with one_thread():
         streamable = _streamable(model, encoder, size)
         ready = _ready(path, streamable)
-        # Runs on ONNX Runtime and OpenVINO are further ways here: a `Streamable` of theirs.
         rows = _one_camera(streamable, path, ready, repeats)
         answer = 1 / next(row["frames_per_s"] for row in rows if row["name"] == "stream, frames ready")
         rows += [_latency(streamable, ready), *_later(streamable, ready, frames)]
+        if engines:
+            from lrcn.bench.engines import on_engines
+
+            rows += on_engines(_loaded(model, encoder, size), engines, path, ready, calibrate, repeats)
         rows += [_clip_network(name, answer) for name in rivals]
         rows += [_pool(streamable, ready, number, repeats) for number in cameras]
     if processes:
@@ -79,16 +86,20 @@ def stream(
 def _streamable(model: str, encoder: str, size: int) -> Streamable:
     """The network on this engine, at the rate of the frames it is given."""
     from lrcn.memory import keep_freed_memory
-    from lrcn.models.zoo import load_model
     from lrcn.stream import Streamable
 
     keep_freed_memory()
-    loaded = _random(encoder, size) if encoder else load_model(model, "cpu")
-    found = Streamable.of(loaded)
+    found = Streamable.of(_loaded(model, encoder, size))
     return replace(found, members=tuple(replace(member, rate=None) for member in found.members))
 
 
-def _random(encoder: str, size: int) -> Any:
+def _loaded(model: str, encoder: str, size: int) -> Loaded:
+    from lrcn.models.zoo import load_model
+
+    return _random(encoder, size) if encoder else load_model(model, "cpu")
+
+
+def _random(encoder: str, size: int) -> Loaded:
     from lrcn.data.sampling import Sampling
     from lrcn.data.transforms import Preprocess
     from lrcn.models.cnn import EncoderConfig
@@ -148,6 +159,15 @@ def _one_camera(streamable: Streamable, path: str, ready: Frames, repeats: int) 
             _, state = network.model.step(frame, state)
         return len(tensors)
 
+    @torch.inference_mode()
+    def bare_from_file() -> int:
+        count = 0
+        with open_video(path, resize=_resize(streamable)) as reader:
+            for frame, _ in reader.frames():
+                network.model.encoder(torch.from_numpy(frame).permute(2, 0, 1)[None])
+                count += 1
+        return count
+
     def from_file() -> int:
         one = Stream(streamable)
         with open_video(path, resize=_resize(streamable)) as reader:
@@ -164,11 +184,14 @@ def _one_camera(streamable: Streamable, path: str, ready: Frames, repeats: int) 
         "CNN alone": bare,
         "the network's steps alone": steps,
         "stream, frames ready": lambda: sum(1 for _ in islice(pushing, len(ready))),
-        "stream, from a file": from_file,
         f"CNN again over the last {_WINDOW} frames": windows,
     }
+    film: dict[str, Callable[[], int]] = {
+        "CNN alone, from a file": bare_from_file,
+        "stream, from a file": from_file,
+    }
     bare()
-    return side_by_side(ways, repeats, "ratio_to_cnn")
+    return [*side_by_side(ways, repeats, "ratio_to_cnn"), *side_by_side(film, repeats, "ratio_to_cnn")]
 
 
 def _latency(streamable: Streamable, ready: Frames) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """How fast images of motion are made."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lrcn.bench.measuring import Rows, rows_of, side_by_side
+from lrcn.bench.measuring import Rows, one_thread, rows_of, side_by_side
 from lrcn.data.flow import MotionConfig
 
 _WAYS = {
@@ -47,7 +46,7 @@ def flow(clips: str = "", size: int = 224, frames: int = 64, slow_frames: int = 
         ways |= {name: partial(_count, config, short) for name, config in _SLOW_WAYS.items()}
         # What is made once is not what is measured.
         _count(_SLOW_WAYS[next(reversed(_SLOW_WAYS))], [films[0][:2]])
-    with _one_thread():
+    with one_thread():
         return side_by_side(ways, repeats, "ratio_to_dis_fast", digits=4)
 
 
@@ -78,18 +77,3 @@ def _films(paths: list[str], size: int, images: int) -> list[NDArray[np.uint8]]:
 def _count(config: MotionConfig, films: list[NDArray[np.uint8]]) -> int:
     """Makes the images of all films; how many have a frame before them."""
     return sum(len(config.images(film)[0]) - 1 for film in films)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    import cv2
-    import torch
-
-    before = cv2.getNumThreads(), torch.get_num_threads()
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before[0])
-        torch.set_num_threads(before[1])

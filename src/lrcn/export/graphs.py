@@ -90,6 +90,13 @@ def recognizer_graphs(model: Recognizer, size: int, form: Form, batch: int | Non
     return graphs
 
 
+def cnn_graph(model: Recognizer, size: int) -> Graph:
+    """A recogniser's CNN alone, which its speed is measured against; the arguments are those of `recognizer_graphs`."""
+    model = folded(model)
+    _at_once(model.encoder)
+    return Graph("cnn", _Cnn(model.encoder), {"frame": _frames(_BATCH, size)}, ("maps",))
+
+
 def captioner_graphs(model: Captioner, size: int, batch: int | None = None) -> list[Graph]:
     """`look` and `word`; the arguments are those of `recognizer_graphs`."""
     model = deepcopy(model)
@@ -152,6 +159,15 @@ def _word_graph(model: Captioner | Describer, state: State) -> Graph:
     return _stateful(
         "word", _Word(model, [*shown, *memory], list(memory)), {"word": words, **shown}, memory, ("scores",)
     )
+
+
+class _Cnn(nn.Module):
+    def __init__(self, encoder: FrameEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        return (self.encoder(*given),)
 
 
 class _Step(nn.Module):
