@@ -37,6 +37,7 @@ VERBS = {
     "describe": Verb("describe:describe", "write sentences about videos"),
     "search": Verb("search:search", "find photos in a folder, by words or by a photo"),
     "watch": Verb("watch:watch", "say what a camera, a stream or a film shows, while it shows it"),
+    "serve": Verb("serve:serve", "serve the models to programs, and as a page to browsers"),
     "train": Verb("learning:train", "learn from a recipe, a manifest or a folder of class folders"),
     "eval": Verb("learning:evaluate", "measure a model on labelled clips"),
     "score": Verb("score:score", "score captions against human ones"),
