@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from made_recognizer import LABELS, pictures, tiny
+from made_shots import tiny_describer
 from made_video import make_video
 
 import lrcn.export.folder
@@ -52,6 +53,7 @@ from lrcn.models.joint import JointConfig, JointEmbedding
 from lrcn.models.reading import ReadingConfig
 from lrcn.models.recognizer import Recognizer, RecognizerConfig
 from lrcn.models.recurrent import RecurrentConfig
+from lrcn.models.shot_describer_folder import save_shot_describer
 from lrcn.pool import StreamPool
 from lrcn.runtime import RuntimeCaptioner, RuntimeRecognizer, RuntimeStream
 from lrcn.stream import Stream
@@ -484,6 +486,23 @@ def test_a_describer_is_the_same_in_any_form(tmp_path, form, inputs, arrangement
     graphs = opened(describer_graphs(model, 32), form, tmp_path)
     parity = describer_parity(model, graphs, film_frames(Preparation(Resize(32))))
     assert parity["word"].compared >= 100 and parity["word"].holds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("form", "changes"),
+    [
+        pytest.param("onnx", {}, marks=needs_onnx),
+        pytest.param("openvino", {"key_frames": 3, "pooled": True}, marks=needs_openvino),
+        ("pt2", {"labels": ("still", "moving")}),
+    ],
+    ids=["ONNX", "OpenVINO, told nothing", "pt2"],
+)
+def test_a_describer_of_shots_is_the_same_in_any_form(tmp_path, form, changes):
+    save_shot_describer(tmp_path / "model", tiny_describer(**changes))
+    result = export(tmp_path / "model", form, tmp_path / "out")
+    parts = ["word"] if changes.get("pooled") else ["step", "word"]
+    assert sorted(result.parity) == parts and all(part.compared >= 20 for part in result.parity.values())
 
 
 @pytest.mark.slow

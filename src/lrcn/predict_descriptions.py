@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from lrcn.models.folder import Loaded
     from lrcn.models.fusion import Fused
     from lrcn.models.recurrent import State
+    from lrcn.models.shot_describer_folder import LoadedShotDescriber
+    from lrcn.segments import Segment
 
 Given = Row | str
 """A row of a manifest, or the path or URL of a video, or of a file of features."""
@@ -44,6 +47,9 @@ class Shot:
         start: seconds.
         end: seconds; None where it is not known, as of labels alone.
         others: the next best sentences, each with its log-probability, where more than one was asked for.
+        move: what the camera does for the most part, where the model watches it.
+        moves: what it does from when to when.
+        thumbnail: a small JPEG of the middle, where one was made.
     """
 
     sentence: str
@@ -51,17 +57,28 @@ class Shot:
     start: float = 0.0
     end: float | None = None
     others: tuple[tuple[str, float], ...] = ()
+    move: str | None = None
+    moves: tuple[Segment, ...] = ()
+    thumbnail: bytes | None = field(default=None, repr=False)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; times have 3 decimals, log-probabilities 4."""
+    def to_json(self, *, thumbnails: bool = False) -> dict[str, Any]:
+        """Plain values; times have 3 decimals, log-probabilities and scores 4; thumbnails are JPEG in base64."""
         others = [{"sentence": text, "log_prob": round(log_prob, 4)} for text, log_prob in self.others]
+        moves = {"move": self.move, "moves": [_plain(move) for move in self.moves]}
         return {
             "start": round(self.start, 3),
             "end": None if self.end is None else round(self.end, 3),
             "sentence": self.sentence,
             "log_prob": round(self.log_prob, 4),
             **({"others": others} if others else {}),
+            **({} if self.move is None else moves),
+            **({"thumbnail": b64encode(self.thumbnail).decode()} if thumbnails and self.thumbnail else {}),
         }
+
+
+def _plain(move: Segment) -> dict[str, Any]:
+    times = {"start": round(move.start, 3), "end": round(move.end, 3)}
+    return {**times, "label": move.label, "score": round(move.score, 4)}
 
 
 @dataclass(frozen=True)
@@ -82,18 +99,18 @@ class Description:
     labels: dict[str, str] | None = None
     warning: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """The JSONL record: plain values that `json.dumps` takes."""
+    def to_json(self, *, thumbnails: bool = False) -> dict[str, Any]:
+        """The JSONL record: plain values that `json.dumps` takes; without thumbnails unless they are asked for."""
         record = {"id": self.id, "labels": self.labels, "warning": self.warning}
         return {
             "path": self.path,
-            "shots": [shot.to_json() for shot in self.shots],
+            "shots": [shot.to_json(thumbnails=thumbnails) for shot in self.shots],
             **{name: value for name, value in record.items() if value is not None},
         }
 
 
 def describe(
-    loaded: LoadedDescriber,
+    loaded: LoadedDescriber | LoadedShotDescriber,
     given: Given,
     *,
     recognizers: Sequence[Loaded | Fused] = (),
@@ -107,7 +124,7 @@ def describe(
     """Writes about a video, whose steps are read `CHUNK` at a time: memory does not grow with their number.
 
     Args:
-        loaded: a describer.
+        loaded: a describer; one of shots is told as `lrcn.shots.describe_shots` has it.
         given: what is written about; a row's own start and end count.
         recognizers: of a describer that is given labels: models that say them of the video, each for the slot whose
             labels it shares most of; without any, the row must have them.
@@ -122,12 +139,15 @@ def describe(
         LrcnError: what is given cannot be read, is not what the model reads, or more sentences are asked for than a
             beam or a number of samples gives.
     """
+    from lrcn.models.describer_folder import LoadedDescriber
+
+    if not isinstance(loaded, LoadedDescriber):
+        from lrcn.shots import describe_shots
+
+        read: dict[str, Any] = {"start": start, "end": end, "recognizers": recognizers, "progress": progress}
+        return describe_shots(loaded, given, **read, decoding=decoding, best=best, seed=seed)
     decoding = loaded.decoding if decoding is None else decoding
-    most = decoding.samples or decoding.beam
-    if not 1 <= best <= most:
-        raise LrcnError(
-            f"{best} sentences are asked for, and {most} are kept: give a larger beam, or more samples."
-        )
+    refuse_too_many(best, decoding)
     row = given if isinstance(given, Row) else Row(given, start=start or None, end=end)
     loaded.model.eval()
     labels = warning = None
@@ -150,13 +170,26 @@ def describe(
     return Description(row.path, (shot,), row.id, labels, warning)
 
 
+def refuse_too_many(best: int, decoding: Decoding) -> None:
+    """Refuses to give more sentences than are kept while they are written.
+
+    Raises:
+        LrcnError: `best` is not from 1 to that number.
+    """
+    most = decoding.samples or decoding.beam
+    if not 1 <= best <= most:
+        raise LrcnError(
+            f"{best} sentences are asked for, and {most} are kept: give a larger beam, or more samples."
+        )
+
+
 def describe_many(
-    loaded: LoadedDescriber, given: Iterable[Given], **options: Any
+    loaded: LoadedDescriber | LoadedShotDescriber, given: Iterable[Given], **options: Any
 ) -> Iterator[Description | Failure]:
     """Describes one after the other; one that cannot be read gives a `Failure` and the rest goes on."""
     for one in given:
         try:
-            yield describe(loaded, one, **options)
+            yield loaded.describe(one, **options)
         except LrcnError as error:
             yield Failure(one.path if isinstance(one, Row) else one, str(error), error)
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Result = Recognition | Failure
 """One input's outcome."""
 
+Cue = tuple[float, float, str]
+"""A subtitle: from when to when, in seconds, and what it says."""
+
 
 class Record(Protocol):
     """What can be told as JSON."""
@@ -55,23 +58,33 @@ def csv(results: Iterable[Result]) -> Iterator[str]:
 
 def srt(recognition: Recognition) -> str:
     """The segments as SubRip subtitles, one cue each."""
-    cues = [
-        # SubRip has no escapes: an invisible space keeps players from taking "<b" or "{\\an" for a command.
-        f"{n}\n{_code(start, ',')} --> {_code(end, ',')}\n{_defused(text)}\n"
-        for n, (start, end, text) in enumerate(_cues(recognition), start=1)
-    ]
-    return "\n".join(cues)
+    return srt_of(_cues_of(recognition))
 
 
 def vtt(recognition: Recognition) -> str:
     """The segments as WebVTT subtitles, one cue each."""
-    cues = [
+    return vtt_of(_cues_of(recognition))
+
+
+def srt_of(cues: Iterable[Cue]) -> str:
+    """SubRip subtitles."""
+    blocks = [
+        # SubRip has no escapes: an invisible space keeps players from taking "<b" or "{\\an" for a command.
+        f"{n}\n{_code(start, ',')} --> {_code(end, ',')}\n{_defused(text)}\n"
+        for n, (start, end, text) in enumerate(_timed(cues), start=1)
+    ]
+    return "\n".join(blocks)
+
+
+def vtt_of(cues: Iterable[Cue]) -> str:
+    """WebVTT subtitles."""
+    blocks = [
         f"\n{_code(start, '.')} --> {_code(end, '.')}\n"
         + text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         + "\n"
-        for start, end, text in _cues(recognition)
+        for start, end, text in _timed(cues)
     ]
-    return "WEBVTT\n" + "".join(cues)
+    return "WEBVTT\n" + "".join(blocks)
 
 
 def table(results: Iterable[Result], *, colour: bool = False) -> Iterator[str]:
@@ -133,7 +146,7 @@ def write(
     written = Written()
     counted = _counted(results, written)
     if form in ("srt", "vtt"):
-        _write_subtitles(counted, form, out, several, stream, written)
+        written.files += write_subtitles(counted, form, _cues_of, out=out, several=several, stream=stream)
         return written
     colour = out is None and stream.isatty()
     pieces = {
@@ -226,29 +239,42 @@ def _counted(results: Iterable[Result], written: Written) -> Iterator[Result]:
         yield result
 
 
-def _write_subtitles(
-    results: Iterable[Result],
+def write_subtitles(
+    results: Iterable[Any],
     form: str,
-    out: str | Path | None,
-    several: bool,
-    stream: TextIO,
-    written: Written,
-) -> None:
+    cues_of: Callable[[Any], Iterable[Cue]],
+    *,
+    out: str | Path | None = None,
+    several: bool = False,
+    stream: TextIO | None = None,
+) -> list[Path]:
+    """Writes subtitles as `write` says, of anything that has a `path` and cues; failures have none.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        LrcnError: several inputs have no folder, or `out` cannot be written.
+    """
+    stream = sys.stdout if stream is None else stream
     if out is None and several:
         raise LrcnError(f"{form.upper()} holds one clip; give --out FOLDER to get one file per input.")
     if out is not None and several and Path(out).is_file():
         raise LrcnError(f"{out} is a file, but several inputs need a folder; give --out FOLDER.")
     taken: set[Path] = set()
+    files: list[Path] = []
     for result in results:
         if isinstance(result, Failure):
             continue
-        text = srt(result) if form == "srt" else vtt(result)
+        cues = cues_of(result)
+        text = srt_of(cues) if form == "srt" else vtt_of(cues)
         if out is None:
             emit(stream, text)
             continue
         path = output_path(out, result.path, f".{form}", several=several, taken=taken)
         write_whole(path, utf8(text))
-        written.files.append(path)
+        files.append(path)
+    return files
 
 
 def emit(stream: TextIO, text: str) -> None:
@@ -285,13 +311,17 @@ def _print_recognition(say: Callable[..., None], recognition: Recognition, *, ba
         say(Text.assemble(*parts))
 
 
-def _cues(recognition: Recognition) -> Iterator[tuple[int, int, str]]:
+def _cues_of(recognition: Recognition) -> list[Cue]:
+    return [(s.start, s.end, f"{s.label} ({s.score:.0%})") for s in recognition.segments]
+
+
+def _timed(cues: Iterable[Cue]) -> Iterator[tuple[int, int, str]]:
     """(start, end, text) in milliseconds: each ends after it starts and none before the last one's end."""
     floor = 0
-    for s in recognition.segments:
-        start = max(round(s.start * 1000), floor)
-        floor = max(round(s.end * 1000), start + 1)
-        yield start, floor, f"{one_line(s.label)} ({s.score:.0%})"
+    for start, end, text in cues:
+        first = max(round(start * 1000), floor)
+        floor = max(round(end * 1000), first + 1)
+        yield first, floor, one_line(text)
 
 
 def _defused(text: str) -> str:

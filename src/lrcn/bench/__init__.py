@@ -15,6 +15,8 @@ from lrcn.bench.live import stream
 from lrcn.bench.measuring import Rows
 from lrcn.bench.motion import flow
 from lrcn.bench.pipeline import decode, recognition
+from lrcn.bench.serving import serve
+from lrcn.bench.shots import describe, describe_moves
 from lrcn.bench.training import train
 from lrcn.errors import LrcnError
 
@@ -27,7 +29,10 @@ BENCHES: dict[str, Callable[..., Rows]] = {
     "caption": caption,
     "train": train,
     "cooking": cooking,
+    "describe": describe,
+    "describe-moves": describe_moves,
     "stream": stream,
+    "serve": serve,
 }
 
 

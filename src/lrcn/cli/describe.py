@@ -1,33 +1,34 @@
-"""`lrcn describe`: sentences about videos, features of videos, or labels; one that fails is told, the others go on."""
+"""`lrcn describe`: shot lists of videos, sentences about features and labels; what fails is told, the rest goes on."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrcn.cli.call import Call, seconds
+from lrcn.cli.call import Call, file_to_write, seconds
 from lrcn.cli.caption import add_decoding, check_decoding, decoding_of, write_pieces
 from lrcn.cli.recognize import Named, Work, named_inputs
 from lrcn.cli.status import Status
 from lrcn.data.media import is_live
 from lrcn.errors import LrcnError
-from lrcn.text import clock, one_line
+from lrcn.text import one_line
 
 if TYPE_CHECKING:
     from lrcn.predict import Failure
     from lrcn.predict_descriptions import Description, Given
 
-_FORMATS = ("table", "jsonl")
+_SUBTITLES = ("srt", "vtt")
+_FORMATS = ("table", "jsonl", "csv", *_SUBTITLES, "html")
 _MANIFESTS = (".jsonl", ".csv")
 
 
 def describe(call: Call) -> int:
-    """Writes sentences about videos."""
+    """Writes the shot list of videos: from when to when, how the camera moves, and what is seen."""
     call.example(
-        "lrcn describe clip.mp4 --model runs/describer/model",
+        "lrcn describe film.mp4",
+        "lrcn describe film.mp4 --format csv --out shots.csv --html shots.html",
         "lrcn describe clip.mp4 --model runs/tuples/model --recognizer camera-moves",
         "lrcn describe clips.jsonl --model runs/tuples/model --format jsonl --out sentences.jsonl",
     )
@@ -39,7 +40,9 @@ def describe(call: Call) -> int:
         "a manifest (.jsonl, .csv) of clips or of labels, or - for a list on standard input, one a line",
     )
     call.add_argument(
-        "--model", required=True, help="a name of `lrcn models`, a folder, or hf-hub:owner/name"
+        "--model",
+        default="describe-moves",
+        help="a name of `lrcn models`, a folder, or hf-hub:owner/name (default: describe-moves)",
     )
     call.add_argument(
         "--recognizer",
@@ -55,16 +58,26 @@ def describe(call: Call) -> int:
     call.add_argument("--end", type=seconds, metavar="S", help="seconds into each video to stop at")
     add_decoding(call)
     call.add_argument("--format", choices=_FORMATS, default="table", help="what is written (default: table)")
-    call.add_argument("--out", metavar="FILE", type=Path, help="write there instead of standard output")
+    call.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help="write there instead of standard output; a folder for the subtitles of several inputs",
+    )
+    call.add_argument(
+        "--html", metavar="FILE", type=Path, help="also write a page with a picture of each shot"
+    )
     args = call.parse()
     check_decoding(call, args)
+    if args.html is not None:
+        file_to_write(args.html, "--html")
     named = named_inputs("describe", args.inputs, lambda source: _why_endless(source, args.end))
     with Status() as status:
         work = Work(args, status, call.debug)
         work.tell_known_failures(named)
         if args.format == "table" and args.out is None and all(named.values()):
             return 1
-        write_pieces(_pieces(_results(work, named), args.format, args.out is None), args.out)
+        _write(_kept(_results(work, named), args), args, several=len(named) > 1)
     return 1 if work.failed else 0
 
 
@@ -125,26 +138,51 @@ def _described(
     yield from describe_many(loaded, given, **options)
 
 
-def _pieces(results: Iterable[Description | Failure], form: str, terminal: bool) -> Iterator[str]:
-    from lrcn.predict import Failure
-
+def _kept(results: Iterable[Description | Failure], args: Any) -> Iterator[Description | Failure]:
+    """The results, and at the end the page that `--html` asks for."""
+    kept: list[Description | Failure] = []
     for result in results:
-        if form == "jsonl":
-            yield json.dumps(result.to_json(), ensure_ascii=False) + "\n"
-        elif isinstance(result, Failure):
-            yield f"{one_line(result.path)}  {one_line(result.error)}\n"
-        else:
-            yield _lines(result, bold=terminal and sys.stdout.isatty())
+        if args.html is not None:
+            kept.append(result)
+        yield result
+    if args.html is not None:
+        from lrcn.files import write_whole
+
+        write_whole(args.html, _page(kept, args.model))
 
 
-def _lines(result: Description, *, bold: bool) -> str:
-    name = one_line(result.id or result.path)
-    name = f"\x1b[1m{name}\x1b[0m" if bold else name
-    whole = len(result.shots) == 1
-    lines = []
-    for shot in result.shots:
-        when = "" if whole else f"{clock(shot.start, tenths=False)}  "
-        lines.append(f"{when}{shot.sentence}")
-        lines += [f"  {log_prob:8.2f}  {text}" for text, log_prob in shot.others]
-    seen = "" if result.labels is None else f"  ({', '.join(result.labels.values())})"
-    return f"{name}  {lines[0]}{seen}\n" + "".join(f"{line}\n" for line in lines[1:])
+def _page(results: Iterable[Description | Failure], model: str) -> str:
+    from lrcn.predict import Failure
+    from lrcn.shot_list import shot_page
+
+    return shot_page([result for result in results if not isinstance(result, Failure)], model)
+
+
+def _write(results: Iterator[Description | Failure], args: Any, *, several: bool) -> None:
+    from lrcn.shot_list import cues
+    from lrcn.writers import write_subtitles
+
+    if args.format in _SUBTITLES:
+        write_subtitles(results, args.format, cues, out=args.out, several=several)
+    else:
+        write_pieces(_pieces(results, args), args.out)
+
+
+def _pieces(results: Iterator[Description | Failure], args: Any) -> Iterator[str]:
+    from lrcn.predict import Failure
+    from lrcn.shot_list import csv_rows, table
+    from lrcn.writers import jsonl
+
+    if args.format == "jsonl":
+        yield from jsonl(results)
+    elif args.format == "csv":
+        yield from csv_rows(result for result in results if not isinstance(result, Failure))
+    elif args.format == "html":
+        yield _page(results, args.model)
+    else:
+        bold = args.out is None and sys.stdout.isatty()
+        for result in results:
+            if isinstance(result, Failure):
+                yield f"{one_line(result.path)}  {one_line(result.error)}\n"
+            else:
+                yield table(result, bold=bold)

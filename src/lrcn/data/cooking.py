@@ -17,7 +17,7 @@ Scenes and sentences follow from the seed alone; the noise changes only what the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,8 @@ class CookingConfig:
                 raise LrcnError(f"cooking.{name} is {getattr(self, name)}: give {least} or more.")
 
 
+# Training, testing and what counts the recogniser's errors ask for the same.
+@lru_cache(maxsize=1)
 def cooking_rows(config: CookingConfig) -> list[Row]:
     """A manifest of scenes, without films: `captions`, and in each slot's field the probability of each label.
 

@@ -3,7 +3,8 @@
 A recogniser is `step` (a frame and the state -> scores and the next state) and `clip` (whole clips -> scores and the
 verdict). What writes is `word` (the last word and the state -> scores and the next state), after `look` (images ->
 what is shown beside every word) in a captioner, and after `watch` (one step of the source and the memory -> the memory)
-and `ready` (the memory -> the state before the first word) in a describer. A joint embedding is `image` and `sentence`.
+and `ready` (the memory -> the state before the first word) in a describer. A describer of shots is `look` and `word`,
+and its recogniser's `step`. A joint embedding is `image` and `sentence`.
 
 Pixels come in as uint8: the graphs normalise them. Scores are logits.
 """
@@ -27,6 +28,7 @@ from lrcn.models.folded import folded
 from lrcn.models.joint import JointEmbedding
 from lrcn.models.recognizer import Recognizer
 from lrcn.models.recurrent import State
+from lrcn.models.shot_describer import ShotDescriber
 
 NEXT = "_next"
 """What stands behind the name of a state where it comes out."""
@@ -126,6 +128,38 @@ def describer_graphs(model: Describer, size: int, batch: int | None = None) -> l
     return [watch, ready, _word_graph(model, state)]
 
 
+def shot_describer_graphs(
+    model: ShotDescriber, size: int, watched: int, form: Form, batch: int | None = None
+) -> list[Graph]:
+    """`look` (key frames and what the recogniser said -> what is shown beside every word), `word`, and its `step`.
+
+    Args:
+        model: in evaluation mode.
+        size: pixels a side of key frames.
+        watched: pixels a side of the recogniser's frames.
+        form: what the graphs will be written in.
+        batch: B, where it is fixed.
+    """
+    model = deepcopy(model)
+    _at_once(model.captioner.encoder)
+    rows, keys = batch or _BATCH, model.config.key_frames
+    inputs = {"frames": _frames(rows * keys, size).view(rows, keys, 3, size, size)}
+    if model.config.labels:
+        inputs["seen"] = torch.rand(rows, len(model.config.labels)).softmax(1)
+    with torch.no_grad():
+        state = model.initial_state(inputs["frames"], seen=inputs.get("seen"))
+    word = _word_graph(model, state)
+    shown = [name for name in word.inputs if name not in ("word", *word.state)]
+    graphs = [Graph("look", _LookAtShot(model, shown), inputs, shown), word]
+    if model.recognizer is not None:
+        graphs += [
+            graph
+            for graph in recognizer_graphs(model.recognizer, watched, form, batch)
+            if graph.name == "step"
+        ]
+    return graphs
+
+
 def joint_graphs(model: JointEmbedding, size: int, form: Form, batch: int | None = None) -> list[Graph]:
     """`image` and `sentence`; the arguments are those of `recognizer_graphs`."""
     model = deepcopy(model)
@@ -147,7 +181,7 @@ def _stateful(
     return Graph(name, module, {**inputs, **state}, [*outputs, *after], list(state))
 
 
-def _word_graph(model: Captioner | Describer, state: State) -> Graph:
+def _word_graph(model: Captioner | Describer | ShotDescriber, state: State) -> Graph:
     rows = len(next(iter(state.values())))
     state = {name: value.clone() for name, value in state.items()}
     words = torch.full((rows,), EOS)
@@ -207,8 +241,21 @@ class _Look(nn.Module):
         return tuple(context[name] for name in self.names)
 
 
+class _LookAtShot(nn.Module):
+    def __init__(self, model: ShotDescriber, names: list[str]) -> None:
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        frames, *seen = given
+        state = self.model.initial_state(frames, seen=seen[0] if seen else None)
+        return tuple(state[name].clone() for name in self.names)
+
+
 class _Word(nn.Module):
-    def __init__(self, model: Captioner | Describer, names: list[str], memory: list[str]) -> None:
+    def __init__(
+        self, model: Captioner | Describer | ShotDescriber, names: list[str], memory: list[str]
+    ) -> None:
         super().__init__()
         self.model, self.names, self.memory = model, names, memory
 

@@ -20,6 +20,7 @@ from lrcn.models.captioner import Captioner
 from lrcn.models.describer import Describer
 from lrcn.models.joint import JointEmbedding
 from lrcn.models.recognizer import Recognizer
+from lrcn.models.shot_describer import ShotDescriber
 from lrcn.runtime_engine import Arrays, Session, softmax
 
 TOLERANCE = 1e-4
@@ -145,6 +146,38 @@ def describer_parity(model: Describer, graphs: Mapping[str, Opened], frames: Fra
     return {"word": _judged(pairs())}
 
 
+def shot_describer_parity(
+    model: ShotDescriber, graphs: Mapping[str, Opened], frames: Frames, watched: Frames
+) -> dict[str, Parity]:
+    """Of `look` and `word` in turn, about shots of the film, and of the recogniser's `step`.
+
+    Args:
+        model: the model.
+        graphs: that were written.
+        frames: of the film, as key frames are prepared.
+        watched: of the film, as the recogniser's frames are.
+    """
+    look, word, keys = graphs["look"], graphs["word"], model.config.key_frames
+    shots = frames[: len(frames) // keys * keys : 5]
+    shots = shots[: len(shots) // keys * keys].reshape(-1, keys, *frames.shape[1:])
+    seen = np.random.default_rng(0).dirichlet(np.full(len(model.config.labels) or 1, 0.3), len(shots))
+
+    def pairs() -> Iterator[_Pair]:
+        for rows in _in_groups(np.arange(len(shots)), word.batch):
+            given: Arrays = {"frames": shots[rows]}
+            if model.config.labels:
+                given["seen"] = seen[rows].astype(np.float32)
+            with torch.no_grad():
+                told = torch.from_numpy(given["seen"]) if "seen" in given else None
+                state = model.initial_state(torch.from_numpy(given["frames"]), seen=told)
+            yield from _words(model, state, word, look.session.run(given))
+
+    found = {"word": _judged(pairs())}
+    if model.recognizer is not None:
+        found |= recognizer_parity(model.recognizer, {"step": graphs["step"]}, watched)
+    return found
+
+
 def joint_parity(model: JointEmbedding, graphs: Mapping[str, Opened], images: Frames) -> dict[str, Parity]:
     """Of `image` and `sentence`: of the numbers in their vectors, as they have no probabilities."""
     image, sentence = graphs["image"], graphs["sentence"]
@@ -199,7 +232,9 @@ def _clips(model: Recognizer, opened: Opened, frames: Frames) -> Iterator[_Pair]
         yield verdict.log_probabilities.exp().numpy(), np.exp(found["log_probabilities"])
 
 
-def _words(model: Captioner | Describer, state: Any, opened: Opened, begun: Arrays) -> Iterator[_Pair]:
+def _words(
+    model: Captioner | Describer | ShotDescriber, state: Any, opened: Opened, begun: Arrays
+) -> Iterator[_Pair]:
     words = torch.full((len(next(iter(state.values()))),), EOS)
     memory = opened.blank(len(words)) | {name: begun[name] for name in opened.graph.state if name in begun}
     shown = {port.name: begun[port.name] for port in opened.graph.inputs[1:] if port.name not in memory}

@@ -9,7 +9,14 @@ from lrcn.data.prepare import CentreCrop, Preparation
 from lrcn.data.sampling import Sampling
 from lrcn.data.tokenizer import Tokenizer
 from lrcn.errors import LrcnError
-from lrcn.export.graphs import Graph, captioner_graphs, describer_graphs, joint_graphs, recognizer_graphs
+from lrcn.export.graphs import (
+    Graph,
+    captioner_graphs,
+    describer_graphs,
+    joint_graphs,
+    recognizer_graphs,
+    shot_describer_graphs,
+)
 from lrcn.export.parity import (
     Frames,
     Opened,
@@ -20,13 +27,14 @@ from lrcn.export.parity import (
     joint_parity,
     photo_frames,
     recognizer_parity,
+    shot_describer_parity,
 )
 from lrcn.exported import Form, WordSettings
 from lrcn.generate import Decoding
 from lrcn.models.captioner_folder import LoadedCaptioner, load_captioner
-from lrcn.models.describer_folder import LoadedDescriber, load_describer
 from lrcn.models.folder import TASKS, Loaded, load_folder, read_config
 from lrcn.models.joint_folder import LoadedJoint, load_joint
+from lrcn.models.shot_describer_folder import LoadedShotDescriber, load_any_describer
 
 
 @dataclass(frozen=True)
@@ -102,8 +110,10 @@ def _captioner_job(folder: Path, _form: Form, batch: int | None) -> Job:
     )
 
 
-def _describer_job(folder: Path, _form: Form, batch: int | None) -> Job:
-    loaded: LoadedDescriber = load_describer(folder)
+def _describer_job(folder: Path, form: Form, batch: int | None) -> Job:
+    loaded = load_any_describer(folder)
+    if isinstance(loaded, LoadedShotDescriber):
+        return _shot_describer_job(loaded, form, batch)
     preparation = loaded.preprocess.preparation()
     return Job(
         describer_graphs(loaded.model, loaded.preprocess.size, batch),
@@ -115,6 +125,21 @@ def _describer_job(folder: Path, _form: Form, batch: int | None) -> Job:
         loaded.tokenizer,
         _words(loaded.decoding),
         loaded.slots.labels if loaded.slots else None,
+    )
+
+
+def _shot_describer_job(loaded: LoadedShotDescriber, form: Form, batch: int | None) -> Job:
+    preparation = loaded.preprocess.preparation()
+    watched = loaded.watched.preparation()
+    return Job(
+        shot_describer_graphs(loaded.model, loaded.preprocess.size, loaded.watched.size, form, batch),
+        lambda graphs, frames: shot_describer_parity(loaded.model, graphs, frames, film_frames(watched)),
+        film_frames(preparation),
+        None,
+        preparation,
+        loaded.sampling,
+        loaded.tokenizer,
+        _words(loaded.decoding),
     )
 
 

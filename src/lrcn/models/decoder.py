@@ -15,7 +15,7 @@ sentences, or one.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -26,10 +26,10 @@ from torch.nn.utils.rnn import pad_sequence
 from lrcn.data.tokenizer import EOS
 from lrcn.errors import LrcnError
 from lrcn.models.recognizer import IGNORED
-from lrcn.models.recurrent import RecurrentConfig, RecurrentStack, State
+from lrcn.models.recurrent import UPDATES, Memory, RecurrentConfig, RecurrentStack, State
 
-Memory = tuple[Tensor, ...]
-"""What one layer remembers: (h,), or (h, c) of an LSTM."""
+BESIDE = "beside"
+"""The name in a state of what is told beside every word."""
 
 VARIANTS: Mapping[str, dict[str, Any]] = {
     "1u": {"layers": 1, "image_at": (0,)},
@@ -154,12 +154,18 @@ class Decoder(nn.Module):
         *,
         start: State | None = None,
         present: Tensor | None = None,
+        beside: Tensor | None = None,
     ) -> Tensor:
-        """The top layer (B, L, S): where only some steps count, `scores` of those alone are cheaper than `forward`."""
+        """The top layer (B, L, S): where only some steps count, `scores` of those alone are cheaper than `forward`.
+
+        `beside` (B, E) is told beside every word: it is added to the word's vector.
+        """
         if lengths is not None:
             beyond = torch.arange(words.shape[1], device=words.device) >= lengths.to(words.device)[:, None]
             words = words.masked_fill(beyond, EOS)
         below: Tensor = self.word_dropout(self.embedding(words))
+        if beside is not None:
+            below = below + beside[:, None]
         for number, layer in enumerate(self.layers):
             state = None
             if start is not None:
@@ -174,16 +180,20 @@ class Decoder(nn.Module):
 
     # ---- one step ----
 
-    def initial_state(self, image: Tensor, present: Tensor | None = None) -> State:
+    def initial_state(
+        self, image: Tensor, present: Tensor | None = None, beside: Tensor | None = None
+    ) -> State:
         """The state before the first word: memories of zeros, and what each image says at every step.
 
         Args:
             image: (N, D), or cells (N, G, D) for attention.
             present: (N, G) true for cells that are there; None is all.
+            beside: (N, E) told beside every word, as in `hidden`.
         """
         names = [f"{name}{number}" for number in range(self.config.layers) for name in self.names]
         blank = self.bias.new_zeros(len(image), self.config.size)
-        return dict.fromkeys(names, blank) | self.context(image, present)
+        told = {} if beside is None else {BESIDE: beside}
+        return dict.fromkeys(names, blank) | self.context(image, present) | told
 
     def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """The last word of each sentence (N,), EOS before the first, and the state -> scores (N, V), next state."""
@@ -191,7 +201,10 @@ class Decoder(nn.Module):
             tuple(state[f"{name}{number}"][:, None] for name in self.names)
             for number in range(self.config.layers)
         ]
-        hidden, memories = self.advance(self.embedding(words)[:, None], memories, state)
+        below = self.embedding(words)
+        if BESIDE in state:
+            below = below + state[BESIDE]
+        hidden, memories = self.advance(below[:, None], memories, state)
         after = {
             f"{name}{number}": value.squeeze(1)
             for number, memory in enumerate(memories)
@@ -201,12 +214,19 @@ class Decoder(nn.Module):
 
     # ---- its parts, for many sentences against many images ----
 
-    def context(self, image: Tensor, present: Tensor | None = None) -> State:
-        """All that a step needs of the images (N, ...), computed once for each."""
+    def context(self, image: Tensor, present: Tensor | None = None, *, at_gates: bool = False) -> State:
+        """All that a step needs of the images (N, ...), computed once for each.
+
+        Args:
+            image: (N, D), or cells (N, G, D) for attention.
+            present: (N, G) true for cells that are there; None is all.
+            at_gates: attention is given what each cell adds to the gates in place of the cells. It costs as much as G
+                steps, and each step then costs a third less: for where many sentences meet the same image.
+        """
         return {
             f"{name}{number}": value
             for number, layer in enumerate(self.layers)
-            for name, value in layer.context(image, present).items()
+            for name, value in layer.context(image, present, at_gates).items()
         }
 
     def advance(
@@ -228,10 +248,13 @@ class Decoder(nn.Module):
         after = []
         for number, memory in enumerate(memories, start=first):
             layer = self.layers[number]
-            seen = {name: context[f"{name}{number}"] for name in layer.context_names}
+            seen = {name: context[own] for name in _CONTEXT if (own := f"{name}{number}") in context}
             after.append(layer.step(below, seen, memory))
             below = self.dropout(layer.shown(after[-1][0]))
         return below, after
+
+
+_CONTEXT = ("cells", "keys", "gates")
 
 
 class _Layer(nn.Module):
@@ -243,7 +266,6 @@ class _Layer(nn.Module):
         self.sees = number in config.image_at
         attends = self.sees and number > 0 and config.attention > 0
         self.attention = _Attention(below, image, config.attention) if attends else None
-        self.context_names = ("cells", "keys") if attends else ("gates",) if self.sees else ()
         settings = RecurrentConfig(
             config.unit, config.size, 1, 0.0, one_bias=True, init="caffe", init_range=config.init_range
         )
@@ -259,7 +281,7 @@ class _Layer(nn.Module):
         """All steps: what it reads (N, L, below) -> (N, L, S)."""
         if self.attention is not None:
             keys = self.attention.keys_of(image, present)
-            below = torch.cat([below, self.attention(below, image, keys)], dim=2)
+            below = torch.cat([below, self.attention(below, keys) @ image], dim=2)
         elif self.sees:
             shown = _vectors(image, present)[:, None].expand(-1, below.shape[1], -1)
             below = torch.cat([below, shown], dim=2)
@@ -267,21 +289,26 @@ class _Layer(nn.Module):
         outputs: Tensor = self.recurrent(below, state=state)[0]
         return outputs
 
-    def context(self, image: Tensor, present: Tensor | None = None) -> State:
-        """What a step needs of the images: what they add to the gates (N, gates), or their cells and keys."""
+    def context(self, image: Tensor, present: Tensor | None, at_gates: bool) -> State:
+        """What a step needs of the images: what they, or their cells, add to the gates, or cells; and keys."""
         if self.attention is not None:
-            return {"cells": image, "keys": self.attention.keys_of(image, present)}
+            shown = {"gates": self._from_image(image)} if at_gates else {"cells": image}
+            return {**shown, "keys": self.attention.keys_of(image, present)}
         return {"gates": self._from_image(_vectors(image, present))} if self.sees else {}
 
     def step(self, below: Tensor, context: State, memory: Memory) -> Memory:
         """One step: what it reads (N or 1, P, below) and the memory before -> the memory after."""
         gates = nn.functional.linear(below, self.cell.weight_ih_l0[:, : self.below], self.cell.bias_ih_l0)
         if self.attention is not None:
-            gates = gates + self._from_image(self.attention(below, context["cells"], context["keys"]))
+            weights = self.attention(below, context["keys"])
+            at_gates = "gates" in context
+            gates = gates + (
+                weights @ context["gates"] if at_gates else self._from_image(weights @ context["cells"])
+            )
         elif self.sees:
             gates = gates + context["gates"][:, None]
         before = nn.functional.linear(memory[0], self.cell.weight_hh_l0, self.cell.bias_hh_l0)
-        return _UPDATES[self.recurrent.config.unit](gates, before, memory)
+        return UPDATES[self.recurrent.config.unit](gates, before, memory)
 
     def shown(self, hidden: Tensor) -> Tensor:
         """What the layers above read of h."""
@@ -294,22 +321,22 @@ class _Layer(nn.Module):
 
 
 class _Attention(nn.Module):
-    """The mean of an image's cells v_i, weighted by softmax(W_q q . W_k v_i / sqrt(A))."""
+    """What each of an image's cells v_i counts in their mean: softmax(W_q q . W_k v_i / sqrt(A))."""
 
     def __init__(self, below: int, image: int, size: int) -> None:
         super().__init__()
         self.question = nn.Linear(below, size)
         self.keys = nn.Linear(image, size, bias=False)
 
-    def forward(self, below: Tensor, cells: Tensor, keys: Tensor) -> Tensor:
-        """What asks (N or 1, P, below), cells (N, G, D) and their keys (N, G, A or A + 1) -> (N, P, D)."""
+    def forward(self, below: Tensor, keys: Tensor) -> Tensor:
+        """What asks (N or 1, P, below) and the keys of cells (N, G, A or A + 1) -> (N, P, G), each of sum 1."""
         question = self.question(below)
         size = question.shape[-1]
         fit = question @ keys[..., :size].transpose(1, 2) / math.sqrt(size)
         if keys.shape[-1] > size:
             fit = fit + keys[..., size, None].transpose(1, 2)
-        view: Tensor = fit.softmax(-1) @ cells
-        return view
+        weights: Tensor = fit.softmax(-1)
+        return weights
 
     def keys_of(self, cells: Tensor, present: Tensor | None) -> Tensor:
         """Keys (N, G, A) of cells (N, G, D); where some are not there, with a last column that is -inf for those."""
@@ -327,32 +354,6 @@ def _vectors(image: Tensor, present: Tensor | None = None) -> Tensor:
     if present is None:
         return image.mean(1)
     return (image * present[..., None]).sum(1) / present.sum(1, keepdim=True)
-
-
-def _lstm(gates: Tensor, before: Tensor, memory: Memory) -> Memory:
-    i, f, g, o = (gates + before).chunk(4, dim=-1)
-    c = f.sigmoid() * memory[1] + i.sigmoid() * g.tanh()
-    return o.sigmoid() * c.tanh(), c
-
-
-def _gru(gates: Tensor, before: Tensor, memory: Memory) -> Memory:
-    reset, update, new = gates.chunk(3, dim=-1)
-    reset_before, update_before, new_before = before.chunk(3, dim=-1)
-    candidate = (new + (reset + reset_before).sigmoid() * new_before).tanh()
-    return (candidate + (update + update_before).sigmoid() * (memory[0] - candidate),)
-
-
-def _rnn(gates: Tensor, before: Tensor, _memory: Memory) -> Memory:
-    return ((gates + before).tanh(),)
-
-
-_UPDATES: Mapping[str, Callable[[Tensor, Tensor, Memory], Memory]] = {
-    "lstm": _lstm,
-    "gru": _gru,
-    "rnn": _rnn,
-    "caffe-rnn": _rnn,
-}
-"""The units of `recurrent.py`, from what the inputs and what h before add to the gates, and the memory before."""
 
 
 def teacher_forced(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:

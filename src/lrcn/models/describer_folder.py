@@ -20,6 +20,9 @@ from lrcn.models.folder import filled, read_config, read_metrics, read_part, rea
 if TYPE_CHECKING:
     from lrcn.predict_descriptions import Description, Given
 
+SHOTS = "watched"
+"""What config.json has of a describer of shots; `lrcn.models.shot_describer_folder` reads those."""
+
 
 @dataclass
 class LoadedDescriber:
@@ -89,6 +92,11 @@ def load_describer(folder: str | Path, device: str | torch.device = "cpu") -> Lo
     """
     folder = Path(folder)
     config = read_config(folder, ("describe",))
+    if SHOTS in config:
+        raise LrcnError(
+            f"{folder} describes shots with a captioner and a recogniser, and here one network is needed: give another "
+            "describer."
+        )
     model_config = read_part(DescriberConfig, "model", config, folder)
     slots = None
     if model_config.inputs not in ("features", "frames"):

@@ -57,7 +57,9 @@ TASKS = {
         "lrcn.models.fusion:load_fused", "fuses several models that say what happens in videos"
     ),
     "caption": TaskFolder("lrcn.models.captioner_folder:load_captioner", "writes sentences about photos"),
-    "describe": TaskFolder("lrcn.models.describer_folder:load_describer", "writes sentences about videos"),
+    "describe": TaskFolder(
+        "lrcn.models.shot_describer_folder:load_any_describer", "writes sentences about videos"
+    ),
     "embed": TaskFolder("lrcn.models.joint_folder:load_joint", "finds photos by sentences"),
 }
 """The tasks in config.json, and who reads the rest of the folder."""

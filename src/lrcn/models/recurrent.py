@@ -9,7 +9,7 @@ Caffe's extra input that is the same at every step (W_xc_static, without a bias)
 stand beside those of W_xc, and the vector beside every x_t.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -167,7 +167,9 @@ class RecurrentStack(nn.Module):
             raise LrcnError(NO_STREAM)
         after: dict[str, list[Tensor]] = {name: [] for name in self.names}
         for layer, cell in enumerate(self.cells):
-            end = _STEPS[self.config.unit](cell, feature, *(state[name][:, layer] for name in self.names))
+            memory = tuple(state[name][:, layer] for name in self.names)
+            gates, before = _linear(feature, cell, "ih"), _linear(memory[0], cell, "hh")
+            end = UPDATES[self.config.unit](gates, before, memory)
             for name, value in zip(self.names, end, strict=True):
                 after[name].append(value)
             feature = self.dropout(cell.shown(end[0]) if isinstance(cell, _CaffeRNN) else end[0])
@@ -219,33 +221,37 @@ def _run(
     return outputs, end if isinstance(end, tuple) else (end,)
 
 
-def _lstm_step(cell: nn.Module, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+Memory = tuple[Tensor, ...]
+"""What one layer remembers: (h,), or (h, c) of an LSTM."""
+
+
+def _lstm(gates: Tensor, before: Tensor, memory: Memory) -> Memory:
     # By hand: nn.LSTM and oneDNN repack the weights at every call, ten times the cost of the step itself.
-    gates = _linear(x, cell, "ih") + _linear(h, cell, "hh")
-    i, f, g, o = gates.chunk(4, dim=1)
-    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    i, f, g, o = (gates + before).chunk(4, dim=-1)
+    c = f.sigmoid() * memory[1] + i.sigmoid() * g.tanh()
     return o.sigmoid() * c.tanh(), c
 
 
-def _gru_step(cell: nn.Module, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-    reset_x, update_x, new_x = _linear(x, cell, "ih").chunk(3, dim=1)
-    reset_h, update_h, new_h = _linear(h, cell, "hh").chunk(3, dim=1)
-    update = (update_x + update_h).sigmoid()
-    new = (new_x + (reset_x + reset_h).sigmoid() * new_h).tanh()
-    return (new + update * (h - new),)
+def _gru(gates: Tensor, before: Tensor, memory: Memory) -> Memory:
+    reset, update, new = gates.chunk(3, dim=-1)
+    reset_before, update_before, new_before = before.chunk(3, dim=-1)
+    candidate = (new + (reset + reset_before).sigmoid() * new_before).tanh()
+    return (candidate + (update + update_before).sigmoid() * (memory[0] - candidate),)
 
 
-def _rnn_step(cell: nn.Module, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-    return ((_linear(x, cell, "ih") + _linear(h, cell, "hh")).tanh(),)
+def _rnn(gates: Tensor, before: Tensor, _memory: Memory) -> Memory:
+    return ((gates + before).tanh(),)
+
+
+UPDATES: Mapping[str, Callable[[Tensor, Tensor, Memory], Memory]] = {
+    "lstm": _lstm,
+    "gru": _gru,
+    "rnn": _rnn,
+    "caffe-rnn": _rnn,
+}
+"""The units: what the inputs and what h before add to the gates (..., gates), and the memory before (..., S), to the
+memory after."""
 
 
 def _linear(x: Tensor, cell: nn.Module, kind: str) -> Tensor:
     return nn.functional.linear(x, getattr(cell, f"weight_{kind}_l0"), getattr(cell, f"bias_{kind}_l0"))
-
-
-_STEPS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
-    "lstm": _lstm_step,
-    "gru": _gru_step,
-    "rnn": _rnn_step,
-    "caffe-rnn": _rnn_step,
-}

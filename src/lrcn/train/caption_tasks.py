@@ -114,9 +114,9 @@ class DevJudge:
 
 def spoken(model: Captioner, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Scores (n, V) of the words that a batch of `collate_captioned` says, and those words (n,), without padding."""
-    # What has several steps, such as a video, comes with how many each has.
-    steps = {"steps": batch["steps"]} if "steps" in batch else {}
-    seen = model.look(batch.get("frames"), maps=batch.get("maps"), **steps)
+    # What has several steps, such as a video, comes with how many each has; a shot with what was seen in it.
+    more = {name: batch[name] for name in ("steps", "seen") if name in batch}
+    seen = model.look(batch.get("frames"), maps=batch.get("maps"), **more)
     said, lengths, image_of = batch["said"], batch["lengths"], batch["image_of"]
     read = words_read(said)
     hidden, targets = [], []

@@ -16,6 +16,7 @@ JOBS = {
     "recognize": "lrcn.train.study:run_recipe",
     "caption": "lrcn.train.captions:run_recipe",
     "describe": "lrcn.train.describing:run_recipe",
+    "describe-shots": "lrcn.train.shot_describing:run_recipe",
     "embed": "lrcn.train.embedding:run_recipe",
 }
 """A recipe's `task` -> `module:function`."""
