@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_shots import tiny_describer
+from made_words import tiny_captioner, tiny_finder
 
 from lrcn.data.moves import MOVES, MoveStyle, draw_path
 from lrcn.data.sampling import Sampling
@@ -22,6 +24,7 @@ from lrcn.models.folder import save_model
 from lrcn.models.reading import ReadingConfig
 from lrcn.models.recognizer import Recognizer, RecognizerConfig
 from lrcn.models.recurrent import RecurrentConfig
+from lrcn.models.shot_describer_folder import save_shot_describer
 
 ASSETS = Path(str(files("lrcn") / "assets"))
 RATE = 10
@@ -47,7 +50,10 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     lines = []
     models = model_folder(folder / "lstm", "lstm"), model_folder(folder / "none", "none")
-    return demo(folder / "out", lines.append, models=models, device="cpu"), lines
+    save_shot_describer(folder / "describer", tiny_describer())
+    words = tiny_captioner(folder / "captioner"), tiny_finder(folder / "finder")
+    given = {"models": models, "describer": folder / "describer", "words": words, "device": "cpu"}
+    return demo(folder / "out", lines.append, **given), lines
 
 
 def test_the_films_show_every_move(films):
@@ -148,6 +154,24 @@ def test_the_terminal_hears_what_was_found_and_where_the_report_is(made):
     told = "\n".join(lines)
     assert "frames right" in told
     assert re.search(r"0:00\.0 - \d:\d\d\.\d  \w+", told)
+
+
+def test_the_films_stand_in_the_report_as_shot_lists(made):
+    path, lines = made
+    page = path.read_text()
+    section = page.split('<section id="shots"')[1].split("</section>")[0]
+    assert section.count('<ol class="shots">') == 2 and section.count("data:image/jpeg") == 5
+    # The photos are cut where their film was cut.
+    for edges in ("0:00.0 - 0:03.2", "0:03.2 - 0:07.0", "0:07.0 - 0:11.0", "0:11.0 - 0:15.8"):
+        assert edges in section and any(edges in line for line in lines)
+    assert any("4 shots in" in line for line in lines)
+
+
+def test_the_pictures_stand_in_the_report_in_words(made):
+    path, lines = made
+    section = path.read_text().split('<section id="words"')[1].split("</section>")[0]
+    assert section.count("<figcaption>") == 11
+    assert sum("finds" in line for line in lines) == 5
 
 
 def test_the_credits_stand_in_the_report(made):

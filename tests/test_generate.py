@@ -145,6 +145,22 @@ def test_stopping_early_gives_the_same_best(seed, size):
         assert_same(beam(toy.step, toy.state(1), size, best=best, max_length=5)[0], expected[:best])
 
 
+@few
+@given(seed=st.integers(0, 999), size=st.integers(1, 4), penalty=st.floats(0.1, 3))
+def test_stopping_early_gives_the_same_best_with_a_length_penalty_too(seed, size, penalty):
+    toy = Toy(seed=seed)
+    # All that are kept are asked for, so nothing stops early.
+    whole = beam(toy.step, toy.state(3), size, best=size, max_length=6, length_penalty=penalty)
+    rows, toy.rows_run = toy.rows_run, 0
+    early = beam(toy.step, toy.state(3), size, max_length=6, length_penalty=penalty)
+    assert toy.rows_run <= rows
+    for some, all_of_them in zip(early, whole, strict=True):
+        if some[0].finished:
+            assert_same(some, all_of_them[:1])
+        else:
+            assert some[0].words == all_of_them[0].words
+
+
 def test_a_length_penalty_favours_longer_sentences():
     toy = Toy(seed=3, sharpness=1.0)
     lengths = [

@@ -89,6 +89,19 @@ def test_what_is_alike_is_run_once():
     assert sum(n * p for n, p in rows) == 7 * len(begun) == 7 * 5
 
 
+def test_cells_are_taken_to_the_gates_once_where_many_sentences_meet_them():
+    decoder, shapes = decoder_of(layers=2, image_at=(1,), attention=4), []
+    from_image = decoder.layers[1]._from_image
+    decoder.layers[1]._from_image = lambda image: shapes.append(image.shape[1]) or from_image(image)
+    images = images_for(decoder, 2)
+    log_likelihoods(decoder, images, [[1, 2]])
+    # Two steps, and three cells: not worth it.
+    assert shapes == [1, 1]
+    shapes.clear()
+    log_likelihoods(decoder, images, [[1, 2, 3, 4, 5]])
+    assert shapes == [3]
+
+
 def test_layers_that_see_no_image_are_run_once_for_all_images():
     decoder, seen = decoder_of(), []
     step = decoder.layers[0].step

@@ -3,16 +3,20 @@
 import csv
 import io
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from made_photos import captioned_photos
+from PIL import Image
 from safetensors.torch import load_file
 
 import lrcn
+from lrcn.caption_page import Judged, caption_page
 from lrcn.cli import main
-from lrcn.data.manifest import read_manifest
+from lrcn.data.manifest import Row, read_manifest, write_manifest
 from lrcn.data.photo import PhotoError
 from lrcn.data.photos import PhotoPreprocess
 from lrcn.data.tokenizer import UNKNOWN, Tokenizer
@@ -180,8 +184,48 @@ def test_eval_measures_a_captioner(capsys, folder, photos, tmp_path):
     values = json.loads(capsys.readouterr().out)
     assert values["photos"] == 2 and values["left_out"] == 0 and 0 <= values["bleu_1"] <= 1
     assert json.loads((tmp_path / "metrics.json").read_text()) == values
+    told = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    assert [one["path"] for one in told] == photos[3:] and all("caption" in one for one in told)
+    score = ["score", "--references", manifest, "--predictions", str(tmp_path / "predictions.jsonl")]
+    assert main([*score, "--partial", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["corpus"]["cider_d"] == pytest.approx(values["cider_d"])
     assert main([*call, "--segments"]) == 2
     assert "leave --protocol and --segments out" in capsys.readouterr().err
+
+
+def test_eval_writes_a_page_of_the_best_and_the_worst(capsys, folder, photos, tmp_path):
+    rows = read_manifest(str(photos[0]).rsplit("/", 1)[0] + "/photos.jsonl")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a&b.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    more = [
+        Row(str(tmp_path / "a&b.png"), captions=("a <b>bold</b> claim",)),
+        Row(str(tmp_path / "bad.png"), captions=("nothing",)),
+    ]
+    write_manifest([*(replace(row, split=None) for row in rows), *more], tmp_path / "m.jsonl")
+    call = ["eval", "--model", str(folder), "--data", str(tmp_path / "m.jsonl")]
+    assert main([*call, "--html", str(tmp_path / "pages" / "page.html")]) == 1
+    err = capsys.readouterr().err
+    assert "bad.png" in err and "Traceback" not in err
+    text = (tmp_path / "pages" / "page.html").read_text(encoding="utf-8")
+    assert text.count("<img ") == 6 == text.count('<span class="when">')
+    assert "a &lt;b&gt;bold" in text and "a&amp;b.png" in text and "<b>bold" not in text
+    assert "http" not in text.split("</style>")[1]
+    scores = [float(score) for score in re.findall(r"CIDEr-D ([0-9.]+) ·", text)]
+    best, worst = scores[:3], scores[3:]
+    assert best == sorted(best, reverse=True) and worst == sorted(worst) and best[-1] >= worst[-1]
+    assert main([*call, "--html", str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
+    assert main([*call, "--retrieval", "--html", "page.html"]) == 2
+    assert "give --model a captioner" in capsys.readouterr().err
+    assert main([*call, "--half"]) == 2
+    assert "--half goes with --retrieval" in capsys.readouterr().err
+
+
+def test_a_page_shows_no_photo_twice():
+    one = Judged("none.jpg", "a dog.", ("a cat",), {"cider_d": 0.5})
+    for count, shown in ((1, 1), (3, 3), (9, 4)):
+        text = caption_page("t", "l", [one] * count, {"cider_d": 0.5, "bleu_4": 0.1}, most=2)
+        assert text.count('<span class="when">') == shown
 
 
 def test_a_photo_may_be_of_any_size(folder):

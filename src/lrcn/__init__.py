@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from lrcn.models.zoo import list_models, load
     from lrcn.pool import StreamPool
     from lrcn.predict import Recognition, recognize
-    from lrcn.predict_captions import Caption
     from lrcn.search import Index
     from lrcn.segments import Segment
+    from lrcn.sentences import Caption
     from lrcn.stream import Stream
 
     __version__: str
@@ -47,7 +47,7 @@ __all__ = [
 
 # Looked up when first used, so that `import lrcn` is quick and loads no torch.
 _HOMES = {
-    "Caption": "lrcn.predict_captions:Caption",
+    "Caption": "lrcn.sentences:Caption",
     "Index": "lrcn.search:Index",
     "Recognition": "lrcn.predict:Recognition",
     "Recognizer": "lrcn.models.recognizer:Recognizer",

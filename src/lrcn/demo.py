@@ -20,9 +20,12 @@ from numpy.typing import NDArray
 
 from lrcn.data.video import read_clip
 from lrcn.demo_film import BUNNY_SHOT, FILM_RATE, PHOTO_RATE, PHOTO_SHOTS, film, shipped, write_clip
+from lrcn.demo_shots import DESCRIBER, DescribedFilm, describe_films, shots_section
+from lrcn.demo_words import WORDS_MODELS, Words, words_of_media, words_section
 from lrcn.errors import LrcnError
 from lrcn.evaluate.global_motion import sure_moments, track
 from lrcn.files import write_whole
+from lrcn.icons import ICONS
 from lrcn.models.zoo import load_model
 from lrcn.predict import Recognition, recognize
 from lrcn.report import (
@@ -51,18 +54,6 @@ MODELS = ("camera-moves", "camera-moves-single-frame")
 NAMES = ("LRCN", "Single frame")
 TRACKING = "Feature tracking"
 
-ICONS = {
-    "static": "M8 8h8v8H8z",
-    "pan left": "M20 12H4m6-6-6 6 6 6",
-    "pan right": "M4 12h16m-6-6 6 6-6 6",
-    "tilt up": "M12 20V4m-6 6 6-6 6 6",
-    "tilt down": "M12 4v16m-6-6 6 6 6-6",
-    "zoom in": "M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zm5 11.5L21 21M7.5 10.5h6m-3-3v6",
-    "zoom out": "M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zm5 11.5L21 21M7.5 10.5h6",
-    "roll clockwise": "M20 12a8 8 0 1 1-3-6.2L20 8m0-5v5h-5",
-    "roll anticlockwise": "M4 12a8 8 0 1 0 3-6.2L4 8m0-5v5h5",
-}
-
 
 @dataclass(frozen=True)
 class _Seen:
@@ -78,14 +69,22 @@ class _Seen:
 
 
 def demo(
-    out: Path, report: Report, *, models: tuple[str | Path, str | Path] = MODELS, device: str = "auto"
+    out: Path,
+    report: Report,
+    *,
+    models: tuple[str | Path, str | Path] = MODELS,
+    describer: str | Path = DESCRIBER,
+    words: tuple[str | Path, str | Path] = WORDS_MODELS,
+    device: str = "auto",
 ) -> Path:
-    """Runs two models on the media that ship and writes `report.html` and the clips it shows.
+    """Runs models on the media that ship and writes `report.html` and the clips it shows.
 
     Args:
         out: folder, made when it is missing.
         report: called with each line for the terminal.
         models: the recurrent model and the one that judges every frame alone; names or folders.
+        describer: writes the shot lists of the clips.
+        words: a captioner and a joint embedding, for the pictures.
         device: as in `load_model`.
 
     Returns:
@@ -110,8 +109,13 @@ def demo(
         seen.append(_see(clip, loaded))
         for line in _lines(seen[-1]):
             report(line)
+    report("\nShot lists:")
+    films = [(clip.title, clip.video) for clip in clips if clip.anchor in _DESCRIBED]
+    shots = describe_films(films, describer, device, report)
+    report("\nSentences about pictures, and pictures for sentences:")
+    said = words_of_media(words, device, report)
     path = out / "report.html"
-    write_whole(path, _page(seen, loaded, out))
+    write_whole(path, _page(seen, shots, said, loaded, out))
     report(f"The report: {path.resolve()} (open it in a browser)")
     return path
 
@@ -207,7 +211,16 @@ def _lines(seen: _Seen) -> list[str]:
     return [head, *rows, *([f"  {found}"] if found else []), speed]
 
 
-def _page(seen: Sequence[_Seen], loaded: tuple[Loaded, Loaded], out: Path) -> str:
+_DESCRIBED = ("photos", "film")
+
+
+def _page(
+    seen: Sequence[_Seen],
+    shots: Sequence[DescribedFilm],
+    said: Words,
+    loaded: tuple[Loaded, Loaded],
+    out: Path,
+) -> str:
     labels = loaded[0].labels
     lead = paragraph(
         "Does it turn left or right, come closer, or tip over? A single picture cannot tell: a frame of a "
@@ -222,6 +235,8 @@ def _page(seen: Sequence[_Seen], loaded: tuple[Loaded, Loaded], out: Path) -> st
             clip_section(s.anchor, s.title, _view(s), ICONS, menu)
             for s, menu in zip(seen, _MENU, strict=True)
         ),
+        shots_section(shots),
+        words_section(said),
         Section(
             "how",
             "How it works",

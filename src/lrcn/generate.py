@@ -112,8 +112,8 @@ def beam(
 
     The `size` best sentences of each item are kept; each that is not finished is continued by its `size` best words,
     and of all of them, the finished ones included, the `size` best are kept again. An item is done when its `best`
-    ones are finished: no other can overtake them, as a log-probability only falls (with a length penalty it is done
-    when all it keeps are finished).
+    ones are finished and no other can overtake them: a log-probability only falls, and no sentence grows beyond
+    `max_length`.
 
     Args:
         step: the network.
@@ -141,8 +141,7 @@ def beam(
         row_of[live] = torch.arange(len(live), device=device)
         kept, parents = _continued(kept, live, log_probabilities(scores), size, length_penalty)
         going = ~kept.finished & ~kept.log_probs.isneginf()
-        if not length_penalty:
-            going &= ~kept.finished[:, :best].all(1, keepdim=True)
+        going &= ~_settled(kept, going, best, max_length, length_penalty)[:, None]
         live = going.flatten().nonzero().squeeze(1)
         if not len(live):
             break
@@ -164,6 +163,15 @@ class _Beams:
     words: Tensor
     log_probs: Tensor
     finished: Tensor
+
+
+def _settled(kept: _Beams, going: Tensor, best: int, max_length: int, length_penalty: float) -> Tensor:
+    """Whether the `best` sentences of each item (N,) are finished, and none that goes on can come before them."""
+    length = (kept.words != EOS).sum(2) + 1
+    ranks = (kept.log_probs / length**length_penalty)[:, :best]
+    bound = (kept.log_probs / max_length**length_penalty).masked_fill(~going, -math.inf)
+    settled: Tensor = kept.finished[:, :best].all(1) & (ranks.amin(1) >= bound.amax(1))
+    return settled
 
 
 def _continued(

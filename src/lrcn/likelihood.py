@@ -3,7 +3,8 @@
 Every image meets every caption, which is the cost, so each thing is computed as few times as it can be:
 
 - sentences that begin alike are one path in a tree until they part (a third of the words of 5,000 Flickr8k captions);
-- layers below the first that sees the image are run once per caption, and an image's share of the gates once per image;
+- layers below the first that sees the image are run once per caption;
+- what an image, or each of its cells, adds to the gates is computed once for many captions;
 - pairs go through in pieces of bounded memory, of whose scores over the vocabulary only the words that follow are kept.
 
 What remains is large matrix products. For half precision call these functions under `torch.autocast`.
@@ -19,13 +20,13 @@ from torch import Tensor
 from lrcn.data.tokenizer import EOS
 from lrcn.errors import LrcnError
 from lrcn.generate import log_probabilities
-from lrcn.models.decoder import Decoder, Memory
-from lrcn.models.recurrent import State
+from lrcn.models.decoder import Decoder
+from lrcn.models.recurrent import Memory, State
 
 FLOOR = 1e-12
 """The least probability a word counts with (the released retrieval_experiment.py)."""
 
-MEMORY = 256 * 2**20
+MEMORY = 128 * 2**20
 """Bytes that the largest tensors of one piece of work may take."""
 
 
@@ -118,29 +119,22 @@ def blocks(
     # The widest rows: the scores, or the gates and what they are added from.
     rows = max(1, memory // (4 * max(len(decoder.bias), 12 * decoder.config.size)))
     at_once = min(256, max(1, rows // 16))
-    context = decoder.context(images)
     # Alphabetically, so that those which begin alike meet in one tree.
     order = sorted(range(len(sentences)), key=sentences.__getitem__)
     for begin in range(0, len(order), at_once):
         numbers = order[begin : begin + at_once]
         tree = _tree([sentences[number] for number in numbers], images.device)
         below = _below_images(decoder, tree)
-        width = max(len(level.words) for level in tree)
+        widths = [len(level.words) for level in tree]
+        cells = images.shape[1] if images.ndim == 3 else 1
+        at_gates = sum(widths) > cells
+        size = max(1, rows // max(*widths, cells if at_gates else 1))
         parts = [
             # A decoder that sees no image gives one row for all.
-            _tree_scores(decoder, tree, below, seen).expand(count, -1)
-            for count, seen in _pieces(context, len(images), max(1, rows // width))
+            _tree_scores(decoder, tree, below, decoder.context(seen, at_gates=at_gates)).expand(len(seen), -1)
+            for seen in torch.split(images, size)
         ]
         yield torch.tensor(numbers), torch.cat(parts)
-
-
-def _pieces(context: State, images: int, size: int) -> Iterator[tuple[int, State]]:
-    """The context of `size` images at a time, and how many they are."""
-    for first in range(0, images, size):
-        yield (
-            min(size, images - first),
-            {name: value[first : first + size] for name, value in context.items()},
-        )
 
 
 @dataclass(frozen=True)

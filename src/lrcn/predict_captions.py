@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,52 +16,13 @@ from lrcn.data.tokenizer import UNKNOWN_ID, Tokenizer
 from lrcn.errors import LrcnError
 from lrcn.generate import Decoding, Sentence, generate, without
 from lrcn.predict import Failure
+from lrcn.sentences import Caption, Told
 
 if TYPE_CHECKING:
     from lrcn.models.captioner_folder import LoadedCaptioner
 
 # States of all sentences of all photos of a batch are held at once.
 _ROWS = 2048
-
-
-@dataclass(frozen=True)
-class Told:
-    """One sentence.
-
-    Attributes:
-        caption: as people read it.
-        log_prob: natural logarithm of its probability, its end included.
-    """
-
-    caption: str
-    log_prob: float
-
-
-@dataclass(frozen=True)
-class Caption:
-    """What a captioner wrote about one photo.
-
-    Attributes:
-        path: where the photo came from, as it was given.
-        caption: the best sentence.
-        log_prob: natural logarithm of its probability, its end included.
-        others: the next best, where more than one was asked for.
-    """
-
-    path: str
-    caption: str
-    log_prob: float
-    others: tuple[Told, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The JSONL record: plain values; log-probabilities have 4 decimals."""
-        others = [{"caption": told.caption, "log_prob": round(told.log_prob, 4)} for told in self.others]
-        return {
-            "path": self.path,
-            "caption": self.caption,
-            "log_prob": round(self.log_prob, 4),
-            **({"others": others} if others else {}),
-        }
 
 
 def caption(

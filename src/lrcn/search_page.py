@@ -34,7 +34,7 @@ def search_page(
     shown = (
         ""
         if photo is None
-        else f'<div class="photos asked">{_picture(photo, "The photo that was asked about")}</div>'
+        else f'<div class="photos asked">{picture(photo, "The photo that was asked about")}</div>'
     )
     items = "".join(
         f"<li>{_figure(rank, hit, Path(place).parent)}</li>" for rank, hit in enumerate(hits, start=1)
@@ -63,16 +63,16 @@ def _figure(rank: int, hit: Hit, folder: Path) -> str:
     path, name = (html.escape(one_line(text)) for text in (hit.path, os.path.basename(hit.path)))
     # As bytes: a file's name need not be text.
     link = quote(os.fsencode(os.path.relpath(hit.path, folder)))
-    picture = _picture(hit.path, f"Photo {rank}: {name}")
+    shown = picture(hit.path, f"Photo {rank}: {name}")
     return (
-        f'<figure><a href="{link}">{picture}</a>'
+        f'<figure><a href="{link}">{shown}</a>'
         f'<figcaption><b>{rank}</b> <span class="name" title="{path}">{name}</span> '
         f'<span class="quiet">{hit.score:.2f}</span></figcaption></figure>'
     )
 
 
-def _picture(photo: PhotoSource, words: str) -> str:
-    """A photo with what it shows in words, HTML; where it cannot be read, why."""
+def picture(photo: PhotoSource, words: str) -> str:
+    """A small photo as HTML, or why it cannot be read; `words`, HTML too, say what it shows."""
     try:
         jpeg, width, height = thumbnail(photo)
     except PhotoError as error:

@@ -9,6 +9,7 @@ from lrcn.data.manifest import Row
 from lrcn.data.photos import PhotoDataset, PhotoPreprocess, encoded_rows
 from lrcn.data.tokenizer import EOS, UNKNOWN, Tokenizer
 from lrcn.errors import LrcnError
+from lrcn.evaluate import finding
 from lrcn.evaluate.finding import evaluate, measure_embedding
 from lrcn.evaluate.retrieval import measure_retrieval
 from lrcn.likelihood import normalised
@@ -22,6 +23,7 @@ from lrcn.models.recurrent import RecurrentConfig
 
 TOKENIZER = Tokenizer((UNKNOWN, "a", "red", "green", "blue", "square"))
 PREPROCESS = PhotoPreprocess(32)
+TABLE = torch.arange(28.0).view(4, 7) / -9
 CAPTIONS = (("a red square", "red"), ("a green square",), ("a blue", "square blue", "a"), ("green a",))
 
 
@@ -86,7 +88,24 @@ def test_a_captioner_is_measured_by_its_likelihoods(rows):
     expected = measure_retrieval(table.numpy(), owners, captions_scores=normalised(table).numpy())
     found = evaluate(loaded, rows)
     assert found.metrics == expected
+    assert found.as_they_are == measure_retrieval(table.numpy(), owners).image_to_caption
+    assert [line.split(":")[0] for line in found.lines()] == [
+        "caption -> image",
+        "image -> caption",
+        "the same, not normalised",
+    ]
+    assert found.to_json()["image_to_caption_not_normalised"]["candidates"] == len(said)
     assert found.to_json()["image_to_caption"]["queries"] == 4
+
+
+def test_likelihoods_may_be_computed_in_half_precision(rows, monkeypatch):
+    kinds = []
+    monkeypatch.setattr(
+        finding, "log_likelihoods", lambda *_, **__: kinds.append(torch.is_autocast_enabled("cpu")) or TABLE
+    )
+    for half in (False, True):
+        evaluate(captioner(), rows, half=half)
+    assert kinds == [False, True]
 
 
 def test_a_photo_that_cannot_be_read_is_left_out(rows, tmp_path):

@@ -15,9 +15,11 @@ from lrcn.config import from_values, to_yaml
 from lrcn.data.photos import CaptionedPhotos
 from lrcn.data.tokenizer import EOS
 from lrcn.errors import LrcnError
-from lrcn.evaluate.captioning import written
-from lrcn.generate import Decoding, Sentence
+from lrcn.evaluate.captioning import as_words, written
+from lrcn.evaluate.captions import CiderD
+from lrcn.generate import Decoding, Sentence, sample
 from lrcn.models.captioner import Captioner
+from lrcn.models.captioner_folder import load_captioner
 from lrcn.models.decoder import teacher_forced
 from lrcn.train.caption_study import run_study
 from lrcn.train.caption_tasks import spoken, words_read
@@ -227,6 +229,38 @@ def test_self_critical_training_makes_rewarded_sentences_more_probable(manifest)
         task.loss(model, batch).backward()
         optimizer.step()
     assert share() > before + 1
+
+
+def test_training_on_cider_d_raises_that_of_the_sentences_drawn(manifest, tmp_path):
+    loop = {
+        "epochs": 30,
+        "batch": 6,
+        "keep": "last",
+        "optim": {"lr": 0.01, "schedule": "constant", "warmup": 0.0},
+    }
+    stages = {"by likelihood": None, "on CIDEr-D too": {"samples": 5, "loop": loop}}
+    drawn = {}
+    for name, stage in stages.items():
+        recipe = recipe_of(
+            manifest, train={"epochs": 6, "optim": {"lr": 0.02}}, self_critical=stage, data={"test": ""}
+        )
+        train(recipe, tmp_path / name, silent)
+        drawn[name] = cider_d_of_drawn(
+            load_captioner(tmp_path / name / "model"), read_split(recipe, silent).train
+        )
+    assert drawn["on CIDEr-D too"] > drawn["by likelihood"] + 0.05
+
+
+def cider_d_of_drawn(loaded, part) -> float:
+    """The mean over 20 sentences drawn about each photo."""
+    cider = CiderD({str(number): row.captions for number, row in enumerate(part.rows)})
+    pixels = torch.cat([part.photos.item(number, 0)["frames"] for number in range(len(part.rows))])
+    with torch.no_grad():
+        found = sample(loaded.model.step, loaded.model.initial_state(pixels), 20, max_length=12)
+    texts = [
+        (str(number), text) for number, some in enumerate(found) for text in as_words(loaded.tokenizer, some)
+    ]
+    return float(cider.scores(texts, tokenized=True).mean())
 
 
 def test_a_study_tells_the_spread_over_seeds_and_is_taken_up(manifest, tmp_path):

@@ -1,6 +1,5 @@
 """Captions: what a sentence costs beside the CNN, likelihood tables, and metrics against the official code."""
 
-import time
 from collections.abc import Sequence
 from importlib.resources import files
 from itertools import chain
@@ -11,8 +10,7 @@ import torch
 
 from lrcn.bench.measuring import Rows, side_by_side
 from lrcn.data.importers import import_data
-from lrcn.data.manifest import Row
-from lrcn.errors import LrcnError
+from lrcn.data.manifest import Row, read_manifest
 
 
 def caption(
@@ -21,7 +19,7 @@ def caption(
     images: int = 64,
     beams: Sequence[int] = (1, 5),
     repeats: int = 3,
-    captions: int = 0,
+    captions: int = 200,
     naive: int = 200,
     references: str = "",
     predictions: str = "",
@@ -29,24 +27,25 @@ def caption(
     """Photos a second of a captioner beside those of its CNN alone, and what likelihood tables and metrics cost.
 
     Args:
-        photos: captioned photos, in the layout of Flickr8k; those that ship with the demo where it is empty.
+        photos: captioned photos, a manifest or a folder in the layout of Flickr8k; those that ship with the demo,
+            which have no captions, where it is empty.
         model: a captioner.
-        images: photos that are captioned.
+        images: photos at most that are captioned, and that a likelihood table has.
         beams: widths of the beam.
         repeats: runs of each way, which take turns.
-        captions: captions scored against all images, for a likelihood table; 0 leaves it out.
-        naive: pairs scored one image at a time, for comparison.
+        captions: captions of these photos at most, each scored against all of them, for a likelihood table; 0 leaves
+            it out.
+        naive: pairs that are scored one by one, for comparison.
         references: captions of people, for the speed of the metrics; needs `predictions`.
         predictions: captions of a system.
     """
     from lrcn.models.zoo import load
 
     loaded = load(model, tasks=("caption",))
-    rows = _rows(photos)
-    paths = [row.path for row in rows[:images]]
-    found = _speeds(loaded, paths, beams, repeats)
-    if captions:
-        found += _table(loaded, rows, captions, naive)
+    rows = _rows(photos)[:images]
+    found = _speeds(loaded, [row.path for row in rows], beams, repeats)
+    if captions and any(row.captions for row in rows):
+        found += _table(loaded, rows, captions, naive, repeats)
     if references or predictions:
         found += _metrics(references, predictions, repeats)
     return found
@@ -56,7 +55,7 @@ def _rows(photos: str) -> list[Row]:
     if not photos:
         media = files("lrcn") / "assets" / "media"
         return [Row(path=str(path)) for path in sorted(Path(str(media)).glob("*.jpg"))]
-    rows, _ = import_data("flickr8k", photos)
+    rows = read_manifest(photos) if Path(photos).is_file() else import_data("flickr8k", photos)[0]
     return [row for row in rows if row.split == "dev"] or rows
 
 
@@ -94,13 +93,12 @@ def _pixels(loaded: Any, paths: list[str]) -> torch.Tensor:
     return torch.stack(photos)
 
 
-def _table(loaded: Any, rows: list[Row], captions: int, naive: int) -> Rows:
-    """Every caption of every image, and the same pair by pair on a sample."""
+def _table(loaded: Any, rows: list[Row], captions: int, naive: int, repeats: int) -> Rows:
+    """Every caption of every photo, and some of the pairs one by one, each sentence in one pass of the network."""
     from lrcn.likelihood import log_likelihoods
+    from lrcn.models.decoder import teacher_forced
 
     said = list(chain.from_iterable(row.captions for row in rows))[:captions]
-    if not said:
-        raise LrcnError("A likelihood table needs captions: give --photos, with captions beside them.")
     ids = [loaded.tokenizer.encode(words) for words in said]
     with torch.inference_mode():
         looks = [
@@ -108,27 +106,24 @@ def _table(loaded: Any, rows: list[Row], captions: int, naive: int) -> Rows:
             for first in range(0, len(rows), 16)
         ]
     seen = torch.cat(looks)
-    started = time.perf_counter()
-    log_likelihoods(loaded.model.decoder, seen, ids)
-    whole = time.perf_counter() - started
-    pairs = len(seen) * len(ids)
-    started = time.perf_counter()
-    for number in range(naive):
-        image = seen[number % len(seen)][None]
-        log_likelihoods(loaded.model.decoder, image, [ids[number % len(ids)]])
-    alone = (time.perf_counter() - started) / max(naive, 1)
-    return [
-        {
-            "name": f"likelihood of {len(ids)} captions x {len(seen)} images",
-            "seconds": round(whole, 1),
-            "pairs_per_s": round(pairs / whole),
-        },
-        {
-            "name": f"the same, pair by pair ({naive} pairs)",
-            "pairs_per_s": round(1 / alone),
-            "ratio_to_table": round(1 / alone / (pairs / whole), 4),
-        },
-    ]
+    ends = torch.tensor([len(sentence) for sentence in ids])
+    read, _, _ = teacher_forced(ids)
+    pairs = [(number % len(seen), number % len(ids)) for number in range(naive)]
+
+    def table() -> int:
+        log_likelihoods(loaded.model.decoder, seen, ids)
+        return len(seen) * len(ids)
+
+    def one_by_one() -> int:
+        with torch.inference_mode():
+            for image, said in pairs:
+                steps = read[said : said + 1, : ends[said]]
+                loaded.model.decoder(seen[image : image + 1], steps).log_softmax(2)
+        return len(pairs)
+
+    name = f"likelihood of {len(ids)} captions x {len(seen)} photos"
+    ways = {f"{name}, all at once": table, f"{name}, {naive} pairs one by one": one_by_one}
+    return side_by_side(ways, repeats, "ratio_to_table", unit="pairs_per_s", digits=4)
 
 
 def _metrics(references: str, predictions: str, repeats: int) -> Rows:

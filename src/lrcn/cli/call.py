@@ -136,6 +136,18 @@ def folder_to_write(path: Path, option: str) -> Path:
     return path
 
 
+def file_to_write(path: Path, option: str) -> Path:
+    """The path, if a file is or can be made there: told before the work rather than after it.
+
+    Raises:
+        LrcnError: a folder is there, or something is in the way of its folder.
+    """
+    if path.is_dir():
+        raise LrcnError(f"{option} {path} is a folder: give a file's name.")
+    folder_to_write(path.absolute().parent, option)
+    return path
+
+
 def _number(text: str, what: str, most: float) -> float:
     try:
         value = float(text)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrcn.cli.call import Call, folder_to_write, whole
+from lrcn.cli.call import Call, file_to_write, folder_to_write, whole
 from lrcn.cli.recognize import Named, Work, named_inputs
 from lrcn.cli.status import Status
 from lrcn.data.media import is_url
@@ -21,9 +21,10 @@ from lrcn.text import one_line
 
 if TYPE_CHECKING:
     from lrcn.data.manifest import Row
+    from lrcn.evaluate.captions import CaptionScores
     from lrcn.generate import Decoding
     from lrcn.predict import Failure
-    from lrcn.predict_captions import Caption, Told
+    from lrcn.sentences import Caption, Told
 
 _FORMATS = ("table", "jsonl", "csv")
 
@@ -66,6 +67,8 @@ def evaluate_captioner(args: Any, rows: list[Row], sentence: str) -> int:
     """`lrcn eval` of a captioner: what it writes about the photos of a manifest, against their captions."""
     if args.protocol is not None or args.segments:
         raise LrcnError(f"{args.model} writes sentences: leave --protocol and --segments out.")
+    if args.html is not None:
+        file_to_write(args.html, "--html")
     silent = [row.path for row in rows if not row.captions]
     if silent:
         raise LrcnError(f"{silent[0]} has no captions to compare with; give it some, or leave the row out.")
@@ -77,22 +80,40 @@ def evaluate_captioner(args: Any, rows: list[Row], sentence: str) -> int:
         from lrcn.predict_captions import caption_many
 
         loaded = load(args.model, args.device, tasks=("caption",))
-        work, said = Work(args, status, debug=False), {}
+        work, told = Work(args, status, debug=False), []
         for number, result in enumerate(caption_many(loaded, [row.path for row in rows])):
             status.show("captioning", number, len(rows))
             if isinstance(result, Failure):
                 work.tell(result.path, result.exception or LrcnError(result.error), result.error)
-            else:
-                said[str(number)] = result.caption
+            told.append(result)
         references = {str(number): row.captions for number, row in enumerate(rows)}
+        said = {str(number): one.caption for number, one in enumerate(told) if not isinstance(one, Failure)}
         scores = score_captions(references, said, partial=True)
-    values = {"photos": len(said), "left_out": work.failed, **scores.to_json()["corpus"]}
-    if args.out is not None:
-        from lrcn.files import write_whole
+        values = {"photos": len(said), "left_out": work.failed, **scores.to_json()["corpus"]}
+        if args.out is not None:
+            from lrcn.files import write_whole
 
-        write_whole(args.out / "metrics.json", json.dumps(values, indent=2) + "\n")
+            write_whole(args.out / "metrics.json", json.dumps(values, indent=2) + "\n")
+            write_pieces(_pieces(told, "jsonl", terminal=False), args.out / "predictions.jsonl")
+        if args.html is not None:
+            status.show(f"writing {args.html}")
+            _write_page(args, rows, said, scores, sentence)
     print(json.dumps(values) if args.format == "json" else "\n".join([sentence, *scores.lines()]))
     return 1 if work.failed else 0
+
+
+def _write_page(
+    args: Any, rows: list[Row], said: dict[str, str], scores: CaptionScores, sentence: str
+) -> None:
+    from lrcn.caption_page import Judged, caption_page
+    from lrcn.files import write_whole
+
+    judged = [
+        Judged(row.path, said[name], row.captions, scores.per_image[name])
+        for name, row in ((str(number), row) for number, row in enumerate(rows))
+        if name in said
+    ]
+    write_whole(args.html, caption_page(f"Sentences by {args.model}", sentence, judged, scores.corpus))
 
 
 def add_decoding(call: Call) -> None:

@@ -76,7 +76,7 @@ def evaluate(call: Call) -> int:
         "lrcn eval --model runs/moves/model --data clips.jsonl",
         "lrcn eval --model camera-moves --data clips.jsonl --format json --out numbers/",
         "lrcn eval --model models/lrcn --data ucf101.jsonl --protocol all --resize 240x320",
-        "lrcn eval --model captioner --data flickr8k.jsonl --split dev",
+        "lrcn eval --model captions-flickr8k --data flickr8k.jsonl --split dev --html page.html",
     )
     call.add_argument(
         "--model", required=True, help="a name of `lrcn models`, a folder, or hf-hub:owner/name"
@@ -109,18 +109,39 @@ def evaluate(call: Call) -> int:
         action="store_true",
         help="of a model that writes captions: how well it finds photos by captions, and captions by photos",
     )
+    call.add_argument(
+        "--half",
+        action="store_true",
+        help="with --retrieval: in half precision, which is faster where the processor has it",
+    )
     call.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     call.add_argument(
         "--format", choices=JSON_OR_TABLE, default="table", help="what is written (default: table)"
     )
     call.add_argument(
-        "--out", metavar="DIR", type=Path, help="also write metrics.json and pictures of the confusion there"
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="also write metrics.json there, and pictures of the confusion, or the sentences that were written",
+    )
+    call.add_argument(
+        "--html",
+        metavar="FILE",
+        type=Path,
+        help="of a model that writes captions: also a page of the best and the worst photos, with what people wrote",
     )
     args = call.parse()
     if args.out is not None:
         folder_to_write(args.out, "--out")
-    rows, sentence = rows_of_split(rows_of(args.data)[0], args.split, args.data)
     task = _task_of(args.model)
+    what = "photos" if task in ("caption", "embed") else "clips"
+    rows, sentence = rows_of_split(rows_of(args.data)[0], args.split, args.data, what)
+    if args.html is not None and (task != "caption" or args.retrieval):
+        raise LrcnError(
+            "eval: --html shows sentences about photos: give --model a captioner, without --retrieval."
+        )
+    if args.half and not args.retrieval:
+        raise LrcnError("eval: --half goes with --retrieval.")
     if task == "embed" or args.retrieval:
         from lrcn.cli.search import evaluate_retrieval
 
@@ -214,17 +235,19 @@ def _report(*lines: str) -> None:
             print(line, flush=True)
 
 
-def rows_of_split(rows: list[Row], split: str | None, data: Path) -> tuple[list[Row], str]:
-    """The labelled rows to measure on, and a sentence that says which they are."""
+def rows_of_split(
+    rows: list[Row], split: str | None, data: Path, what: str = "clips"
+) -> tuple[list[Row], str]:
+    """The rows to measure on, and a sentence that says which they are."""
     splits = sorted({row.split for row in rows if row.split is not None})
     if split is None and not splits:
-        return rows, f"All {len(rows)} clips of {data}, which has no splits."
+        return rows, f"All {len(rows)} {what} of {data}, which has no splits."
     split = split or "test"
     chosen = [row for row in rows if row.split == split]
     if not chosen:
         has = f"it has {', '.join(splits)}" if splits else "it has no splits, so leave --split out"
-        raise LrcnError(f"{data} has no clips in the split {split!r}: {has}.")
-    return chosen, f"The {len(chosen)} clips of the split {split} of {data}."
+        raise LrcnError(f"{data} has no {what} in the split {split!r}: {has}.")
+    return chosen, f"The {len(chosen)} {what} of the split {split} of {data}."
 
 
 def _write_numbers(

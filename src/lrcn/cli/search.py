@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrcn.cli.call import Call, existing, folder_to_write, whole
+from lrcn.cli.call import Call, existing, file_to_write, whole
 from lrcn.cli.recognize import Work
 from lrcn.cli.status import Status
 from lrcn.data.media import is_url
@@ -74,7 +74,7 @@ def evaluate_retrieval(args: Any, rows: list[Row], sentence: str) -> int:
         from lrcn.models.zoo import load
 
         loaded = load(args.model, args.device, tasks=("embed", "caption"))
-        found = evaluate(loaded, rows, status.show)
+        found = evaluate(loaded, rows, status.show, half=args.half)
         for path, reason in found.left_out.items():
             status.say(f"lrcn: {one_line(reason if path in reason else f'{path}: {reason}')}")
     values = found.to_json()
@@ -85,7 +85,7 @@ def evaluate_retrieval(args: Any, rows: list[Row], sentence: str) -> int:
     if args.format == "json":
         print(json.dumps(values, ensure_ascii=False))
     else:
-        print("\n".join([sentence, *found.metrics.lines()]))
+        print("\n".join([sentence, *found.lines()]))
     return 1 if found.left_out else 0
 
 
@@ -98,9 +98,7 @@ def _check(args: Any, words: str) -> None:
         existing(Path(args.image), "a photo")
     existing(Path(args.folder), "a folder with photos")
     if args.html is not None:
-        if args.html.is_dir():
-            raise LrcnError(f"--html {args.html} is a folder: give a file's name.")
-        folder_to_write(args.html.absolute().parent, "--html")
+        file_to_write(args.html, "--html")
 
 
 def _index(args: Any, words: str, work: Work) -> Index:

@@ -48,6 +48,8 @@ VIDEO_SUFFIXES = frozenset(
     ]
 )
 IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"])
+# Of an animation the first picture counts where photos are asked for.
+PHOTO_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".avif", ".jp2", ".jfif"}
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
@@ -152,7 +154,7 @@ def _numbered_frames(names: list[str]) -> bool:
 
 
 def _suffixes(kinds: Collection[str]) -> frozenset[str]:
-    return frozenset().union(*({"video": VIDEO_SUFFIXES, "image": IMAGE_SUFFIXES}[kind] for kind in kinds))
+    return frozenset().union(*({"video": VIDEO_SUFFIXES, "image": PHOTO_SUFFIXES}[kind] for kind in kinds))
 
 
 def _has_suffix(file: Path, suffixes: frozenset[str]) -> bool:

@@ -5,7 +5,7 @@ given the photo, at far greater cost.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from lrcn.data.photo import PhotoError
 from lrcn.data.photos import PhotoDataset, Sentences, encoded_rows
 from lrcn.data.tokenizer import EOS
 from lrcn.errors import LrcnError
-from lrcn.evaluate.retrieval import RetrievalMetrics, measure_retrieval
+from lrcn.evaluate.retrieval import Recall, RetrievalMetrics, measure_retrieval, ranks_of_captions
 from lrcn.likelihood import log_likelihoods, normalised
 from lrcn.models.captioner import Captioner
 from lrcn.models.captioner_folder import LoadedCaptioner
@@ -39,14 +39,25 @@ class Finding:
     Attributes:
         metrics: recall and ranks, both ways.
         left_out: photos that could not be read: path -> reason.
+        as_they_are: of a captioner, how well photos find captions by likelihoods that are not normalised.
     """
 
     metrics: RetrievalMetrics
     left_out: dict[str, str] = field(default_factory=dict)
+    as_they_are: Recall | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""
-        return self.metrics.to_json() | {"left_out": self.left_out}
+        values = self.metrics.to_json() | {"left_out": self.left_out}
+        if self.as_they_are is not None:
+            values["image_to_caption_not_normalised"] = asdict(self.as_they_are)
+        return values
+
+    def lines(self) -> list[str]:
+        """The main numbers, for a terminal."""
+        if self.as_they_are is None:
+            return self.metrics.lines()
+        return [*self.metrics.lines(), self.as_they_are.line("the same, not normalised")]
 
 
 def measure_embedding(
@@ -69,7 +80,11 @@ def measure_embedding(
 
 
 def evaluate(
-    loaded: LoadedJoint | LoadedCaptioner, rows: Sequence[Row], progress: Progress | None = None
+    loaded: LoadedJoint | LoadedCaptioner,
+    rows: Sequence[Row],
+    progress: Progress | None = None,
+    *,
+    half: bool = False,
 ) -> Finding:
     """Both directions of a model on the photos and captions of rows; a photo that cannot be read is left out.
 
@@ -78,6 +93,7 @@ def evaluate(
             for a photo normalised (`lrcn.likelihood.normalised`), as in the paper.
         rows: photos with captions.
         progress: told of photos read, and with a captioner of captions scored.
+        half: likelihoods are computed in half precision (bfloat16).
 
     Raises:
         LrcnError: a row has no captions, no photo can be read, or no caption holds a word.
@@ -90,7 +106,9 @@ def evaluate(
     left_out = {rows[index].path: reason for index, reason in unreadable.items()}
     if isinstance(loaded, LoadedJoint):
         return Finding(_by_products(loaded.model, seen, captions, owners), left_out)
-    return Finding(_by_likelihood(loaded.model, seen, captions, owners, progress), left_out)
+    with torch.autocast(seen.device.type, torch.bfloat16, enabled=half):
+        metrics, as_they_are = _by_likelihood(loaded.model, seen, captions, owners, progress)
+    return Finding(metrics, left_out, as_they_are)
 
 
 @torch.no_grad()
@@ -152,10 +170,13 @@ def _by_likelihood(
     captions: Sequence[Sequence[int]],
     owners: Sequence[int],
     progress: Progress | None,
-) -> RetrievalMetrics:
+) -> tuple[RetrievalMetrics, Recall]:
+    """Both directions, and images to captions by likelihoods that are not normalised."""
+
     def tell(done: int, total: int) -> None:
         if progress is not None:
             progress("scoring captions", done, total)
 
     scores = log_likelihoods(model.decoder, seen, captions, progress=tell)
-    return measure_retrieval(scores.numpy(), owners, captions_scores=normalised(scores).numpy())
+    metrics = measure_retrieval(scores.numpy(), owners, captions_scores=normalised(scores).numpy())
+    return metrics, Recall.of(ranks_of_captions(scores.numpy(), owners), len(captions))

@@ -52,6 +52,13 @@ class Recall:
             mean_rank=float(ranks.mean()),
         )
 
+    def line(self, direction: str) -> str:
+        """The main numbers, for a terminal."""
+        return (
+            f"{direction}: R@1 {self.recall_at_1:.1%}, R@5 {self.recall_at_5:.1%}, R@10 {self.recall_at_10:.1%}, "
+            f"median rank {self.median_rank:g} of {self.candidates} ({self.queries} queries)"
+        )
+
 
 @dataclass(frozen=True)
 class RetrievalMetrics:
@@ -72,12 +79,8 @@ class RetrievalMetrics:
     def lines(self) -> list[str]:
         """The main numbers, for a terminal."""
         return [
-            f"{name}: R@1 {recall.recall_at_1:.1%}, R@5 {recall.recall_at_5:.1%}, R@10 {recall.recall_at_10:.1%}, "
-            f"median rank {recall.median_rank:g} of {recall.candidates} ({recall.queries} queries)"
-            for name, recall in (
-                ("caption -> image", self.caption_to_image),
-                ("image -> caption", self.image_to_caption),
-            )
+            self.caption_to_image.line("caption -> image"),
+            self.image_to_caption.line("image -> caption"),
         ]
 
 

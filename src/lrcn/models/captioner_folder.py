@@ -16,7 +16,7 @@ from lrcn.models.folder import filled, read_config, read_metrics, read_part, rea
 
 if TYPE_CHECKING:
     from lrcn.data.photo import PhotoSource
-    from lrcn.predict_captions import Caption
+    from lrcn.sentences import Caption
 
 
 @dataclass
