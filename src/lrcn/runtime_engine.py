@@ -1,6 +1,9 @@
 """Engines that run an exported graph on a CPU: named numpy arrays in, named numpy arrays out."""
 
-from collections.abc import Mapping
+import ctypes
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -76,6 +79,32 @@ def open_session(
         raise LrcnError(f"{file} cannot be loaded by {engine} ({reason}); copy it again.") from error
 
 
+class _SignalStack(ctypes.Structure):
+    """What sigaltstack(2) of Linux reads and writes."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextmanager
+def _own_signal_stack() -> Iterator[None]:
+    """Leaves the stack of signal handlers as it is.
+
+    OpenVINO 2026.4 puts it into memory of its own as it compiles, and frees that with the model: of two models, it
+    leaves that of the one that is gone, and the next signal, Ctrl-C say, ends the process.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    sigaltstack = ctypes.CDLL(None).sigaltstack
+    before = _SignalStack()
+    known = sigaltstack(None, ctypes.byref(before)) == 0
+    try:
+        yield
+    finally:
+        if known:
+            sigaltstack(ctypes.byref(before), None)
+
+
 def softmax(scores: NDArray[Any]) -> NDArray[Any]:
     """Scores (..., K) -> probabilities."""
     likely = np.exp(scores - scores.max(-1, keepdims=True))
@@ -105,7 +134,9 @@ class _OpenVino:
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
         core = openvino.Core()
-        self._request = core.compile_model(core.read_model(file), "CPU", settings).create_infer_request()
+        with _own_signal_stack():
+            compiled = core.compile_model(core.read_model(file), "CPU", settings)
+        self._request = compiled.create_infer_request()
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         arrays = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
