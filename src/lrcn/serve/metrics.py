@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-class _Metric:
+class _Metric(ABC):
     """A name, what it says, and the values for each set of labels."""
 
     kind = ""
@@ -34,8 +35,8 @@ class _Metric:
         yield f"# TYPE {self.name} {self.kind}"
         yield from self._values()
 
-    def _values(self) -> Iterator[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def _values(self) -> Iterator[str]: ...
 
 
 class Counter(_Metric):
