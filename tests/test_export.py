@@ -6,8 +6,10 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from made_recognizer import LABELS, pictures, tiny
@@ -18,10 +20,12 @@ import lrcn.export.folder
 import lrcn.export.formats
 from lrcn.cli import main
 from lrcn.data.manifest import Row, write_manifest
+from lrcn.data.moves import MOVES
 from lrcn.data.photos import PhotoPreprocess
 from lrcn.data.prepare import Preparation
 from lrcn.data.sampling import Sampling
 from lrcn.data.tokenizer import UNKNOWN, Tokenizer
+from lrcn.data.transforms import Preprocess
 from lrcn.data.video import Resize
 from lrcn.errors import LrcnError
 from lrcn.export.folder import export
@@ -350,6 +354,37 @@ def test_a_manifests_train_clips_are_calibrated_on_and_the_others_measured_on(tm
     assert [len(one.frames) for one in first] == [4, 6] and [len(one.frames) for one in others] == [5]
     with pytest.raises(LrcnError, match="--calibrate names one clip"):
         read_samples([str(tmp_path / "0.mp4")], preparation, Sampling())
+
+
+@pytest.fixture
+def moves_recipe(tmp_path) -> Path:
+    """A recipe that makes four clips of 8 frames of 16 px over two photos, and three to measure on."""
+    for number in range(2):
+        noise = np.random.default_rng(number).integers(256, size=(48, 64, 3), dtype=np.uint8)
+        PIL.Image.fromarray(noise).save(tmp_path / f"{number}.png")
+    (tmp_path / "names.txt").write_text("0.png\n1.png\n")
+    names = f"photos: {tmp_path}, train: {tmp_path}/names.txt, dev: {tmp_path}/names.txt, length: 4, dev_length: 3"
+    style = "style: {frames: 8, size: 16}, dev_style: {frames: 5, size: 16}"
+    path = tmp_path / "moves.yaml"
+    path.write_text(f"name: moves\ndata: {{moves: {{{names}, {style}}}}}\npreprocess: {{size: 16}}\n")
+    return path
+
+
+def test_a_recipes_training_clips_are_calibrated_on_and_its_dev_clips_measured_on(moves_recipe):
+    preparation = Preprocess(16).preparation()
+    first, others = map(list, read_samples([str(moves_recipe)], preparation, Sampling()))
+    assert [one.frames.shape for one in first] == [(8, 3, 16, 16)] * 4
+    assert [one.frames.shape for one in others] == [(5, 3, 16, 16)] * 3
+    assert [one.label for one in others] == [*MOVES[:2], MOVES[1]]
+    with pytest.raises(LrcnError, match="prepares frames unlike this model"):
+        read_samples([str(moves_recipe)], Preprocess(24).preparation(), Sampling())
+    no_dev = moves_recipe.read_text().replace(f"dev: {moves_recipe.parent}/names.txt, ", "")
+    moves_recipe.write_text(no_dev)
+    with pytest.raises(LrcnError, match="has no dev photos"):
+        read_samples([str(moves_recipe)], preparation, Sampling())
+    moves_recipe.write_text("name: files\ndata: {source: clips.jsonl}\n")
+    with pytest.raises(LrcnError, match="makes no clips: give the manifest that it trains on, clips.jsonl"):
+        read_samples([str(moves_recipe)], preparation, Sampling())
 
 
 # ---- captions ----

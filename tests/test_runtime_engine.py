@@ -4,7 +4,10 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from lrcn.runtime_engine import open_session
 
 PROGRAM = """
 import os, signal, sys
@@ -36,3 +39,24 @@ def test_signals_are_heard_when_models_are_gone(tmp_path):
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode != -signal.SIGSEGV
     assert done.stdout.split() == ["heard"], done.stderr
+
+
+def test_openvino_says_the_same_of_rows_one_by_one_and_together(tmp_path):
+    pytest.importorskip("openvino", reason="needs the extra openvino: pip install 'lrcn[openvino]'")
+    import openvino
+    from openvino import opset13 as operators
+
+    given = operators.parameter([-1, 4], np.float32, name="x")
+    weights = operators.constant(np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32))
+    product = operators.matmul(given, weights, False, False, name="y")
+    product.output(0).tensor.set_names({"y"})
+    file = tmp_path / "graph.xml"
+    openvino.save_model(openvino.Model([product], [given], "graph"), file, compress_to_fp16=False)
+    session = open_session(file, "openvino", 1)
+    rows = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
+    together = session.run({"x": rows})["y"]
+    alone = [session.run({"x": row[None]})["y"] for row in rows]
+    assert together.shape == (5, 3)
+    np.testing.assert_allclose(np.concatenate(alone), together, atol=1e-6)
+    # What was given out stays as it is when the next is run.
+    np.testing.assert_array_equal(session.run({"x": rows[:1]})["y"], alone[0])

@@ -58,13 +58,14 @@ class RuntimeNetwork:
         self, images: Sequence[Image], memories: Sequence[Arrays]
     ) -> tuple[NDArray[np.float32], list[Arrays]]:
         """The next image and the memory of each of B streams -> probabilities (B, K), and B memories."""
-        given: Arrays = {self._graph.inputs[0].name: np.stack(images)}
-        for name in self._graph.state:
-            given[name] = np.concatenate([memory[name] for memory in memories])
+        given: Arrays = {self._graph.inputs[0].name: np.stack(images)} | _joined(memories)
         found = _in_batches(self._session, self._graph, given)
+        states = {name: found[out] for name, out in self._graph.state.items()}
+        if len(images) == 1:
+            return softmax(found["scores"]), [states]
         # Copied, as a view would keep the whole batch for as long as the slowest of its streams keeps its row.
         after = [
-            {name: found[out][row : row + 1].copy() for name, out in self._graph.state.items()}
+            {name: state[row : row + 1].copy() for name, state in states.items()}
             for row in range(len(images))
         ]
         return softmax(found["scores"]), after
@@ -286,6 +287,13 @@ class RuntimeCaptioner(_Runtime):
 
     def _told(self, sentence: Sentence) -> Told:
         return Told(self.tokenizer.sentence(sentence.words, finished=sentence.finished), sentence.log_prob)
+
+
+def _joined(memories: Sequence[Arrays]) -> Arrays:
+    """The rows of several streams' states, one below the other."""
+    if len(memories) == 1:
+        return memories[0]
+    return {name: np.concatenate([memory[name] for memory in memories]) for name in memories[0]}
 
 
 def _blank(graph: GraphFile, rows: int) -> Arrays:

@@ -56,7 +56,8 @@ def stream(
         size: side of that network's frames, pixels.
         frames: how many a stream has seen when its time and memory are compared with those of a fresh one.
         engines: onnxruntime, openvino: on which the same is measured in each precision that they have.
-        calibrate: a manifest of clips for 8-bit numbers, and to measure what they cost; empty is the film that ships.
+        calibrate: a manifest of clips, or a recipe that makes its clips, for 8-bit numbers and to measure what they
+            cost; empty is the film that ships.
         rivals: networks of torchvision that read 16 frames for every answer, with random weights, for their speed
             alone: r2plus1d_18, mc3_18, s3d, swin3d_t; [] for none.
         cameras: how many streams a pool has, one pool after the other; [] for none.

@@ -34,8 +34,9 @@ def export(call: Call) -> int:
         nargs="+",
         metavar="CLIPS",
         default=[],
-        help="for --int8: videos (photos for what captions them), folders of them, or one manifest, whose clips in "
-        "train are calibrated on and whose others are measured on (default: the film that ships)",
+        help="for --int8: videos (photos for what captions them), folders of them, one manifest, whose clips in "
+        "train are calibrated on and whose others are measured on, or the recipe of a model that was trained on clips "
+        "it makes, whose dev clips are measured on (default: the film that ships)",
     )
     call.add_argument(
         "--triton",

@@ -68,7 +68,8 @@ def export(
         out: the exported folder; is replaced when it is one already.
         batch: fixes how many streams, clips or sentences go through at a time; None leaves it open.
         int8: also writes the graph that sees frames with 8-bit numbers.
-        calibrate: videos or photos, folders of them or one manifest: for 8-bit numbers, and to measure what they cost;
+        calibrate: videos or photos, folders of them, one manifest, or a recipe that makes its clips: for 8-bit numbers,
+            and to measure what they cost;
             none takes the film and the photos that ship.
         triton: also writes a model repository for Triton.
         tell: is called with what is being done.

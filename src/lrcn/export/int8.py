@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lrcn.data.datasets import ClipSource
 from lrcn.data.manifest import Row, read_manifest
 from lrcn.data.media import list_media
 from lrcn.data.photo import read_photo
@@ -84,13 +85,15 @@ def read_samples(
     Of a manifest whose rows have splits, those in train are the first; else every other one is.
 
     Args:
-        sources: videos or photos, folders of them, or one manifest.
+        sources: videos or photos, folders of them, one manifest, or a recipe that makes its clips.
         preparation: of frames.
         sampling: of videos; None for photos.
 
     Raises:
-        LrcnError: there are not two. As the clips are used: one cannot be read.
+        LrcnError: there are not two, or the recipe is another model's. As the clips are used: one cannot be read.
     """
+    if len(sources) == 1 and Path(sources[0]).suffix.lower() in (".yaml", ".yml"):
+        return _made_samples(sources[0], preparation)
     rows = _rows(sources, "image" if sampling is None else "video")
     first = [row for row in rows if row.split == "train"]
     others = [row for row in rows if row.split != "train"]
@@ -107,6 +110,28 @@ def read_samples(
         return (_sample(row, preparation, sampling) for row in part)
 
     return clips(first), clips(others)
+
+
+def _made_samples(recipe: str, preparation: Preparation) -> tuple[Iterator[Sample], Iterator[Sample]]:
+    from lrcn.train.recipe import read_recipe
+    from lrcn.train.splits import single_split
+
+    read = read_recipe(recipe)
+    if read.data.moves is None:
+        raise LrcnError(f"{recipe} makes no clips: give the manifest that it trains on, {read.data.source}.")
+    if read.preprocess.preparation() != preparation:
+        raise LrcnError(f"{recipe} prepares frames unlike this model: give the recipe that trained it.")
+    split = single_split(read, lambda _: None)
+    if split.dev is None:
+        raise LrcnError(f"{recipe} has no dev photos to measure on: name them in data.moves.dev.")
+    labels, train, dev = split.labels, split.train, split.dev
+
+    def clip(source: ClipSource, index: int) -> Sample:
+        item = source.item(index, 0)
+        return Sample(item["frames"].numpy(), labels[int(item["label"][0])])
+
+    first = range(0, len(train), -(-len(train) // _MOST))
+    return (clip(train, index) for index in first), (clip(dev, index) for index in range(len(dev)))
 
 
 def halves(frames: Frames) -> tuple[Iterator[Sample], Iterator[Sample]]:
