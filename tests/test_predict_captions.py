@@ -54,6 +54,21 @@ def folder(tmp_path_factory):
     return place
 
 
+def test_half_precision_writes_nearly_the_same_and_leaves_the_model_as_it_is(folder, photos, tmp_path):
+    loaded = load_captioner(folder)
+    before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
+    exact = list(caption_many(loaded, photos, best=2))
+    half = list(caption_many(loaded, photos, best=2, half=True))
+    for one, other in zip(exact, half, strict=True):
+        assert other.log_prob == pytest.approx(one.log_prob, abs=0.1) and other.log_prob != one.log_prob
+    assert all(torch.equal(value, before[name]) for name, value in loaded.model.state_dict().items())
+    out = tmp_path / "captions.jsonl"
+    call = ["caption", *photos, "--model", str(folder), "--format", "jsonl", "--out", str(out)]
+    assert main([*call, "--half"]) == 0
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [record["caption"] for record in records] == [one.caption for one in half]
+
+
 def test_the_folder_gives_the_same_captioner_back(folder):
     loaded = load_captioner(folder)
     assert loaded.tokenizer == Tokenizer(WORDS) and loaded.preprocess == PhotoPreprocess(32)
@@ -217,8 +232,8 @@ def test_eval_writes_a_page_of_the_best_and_the_worst(capsys, folder, photos, tm
     assert "is a folder" in capsys.readouterr().err
     assert main([*call, "--retrieval", "--html", "page.html"]) == 2
     assert "give --model a captioner" in capsys.readouterr().err
-    assert main([*call, "--half"]) == 2
-    assert "--half goes with --retrieval" in capsys.readouterr().err
+    assert main(["eval", "--model", "camera-moves", *call[3:], "--half"]) == 2
+    assert "--half is for models that write captions" in capsys.readouterr().err
 
 
 def test_a_page_shows_no_photo_twice():

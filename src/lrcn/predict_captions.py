@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lrcn.data.photo import PhotoError, PhotoSource
 from lrcn.data.photos import prepared
@@ -19,7 +20,9 @@ from lrcn.predict import Failure
 from lrcn.sentences import Caption, Told
 
 if TYPE_CHECKING:
+    from lrcn.models.captioner import Captioner
     from lrcn.models.captioner_folder import LoadedCaptioner
+    from lrcn.models.recurrent import State
 
 # States of all sentences of all photos of a batch are held at once.
 _ROWS = 2048
@@ -32,6 +35,7 @@ def caption(
     decoding: Decoding | None = None,
     best: int = 1,
     seed: int = 0,
+    half: bool = False,
 ) -> Caption:
     """Writes about a photo.
 
@@ -41,11 +45,12 @@ def caption(
         decoding: how sentences are chosen; None is as the model was measured.
         best: how many sentences.
         seed: of what is drawn at random.
+        half: the decoder computes in bfloat16, as in `Captioner.step_in_half`.
 
     Raises:
         LrcnError: the photo cannot be read.
     """
-    (result,) = caption_many(loaded, [source], decoding=decoding, best=best, seed=seed)
+    (result,) = caption_many(loaded, [source], decoding=decoding, best=best, seed=seed, half=half)
     if isinstance(result, Failure):
         raise result.exception or LrcnError(result.error)
     return result
@@ -58,6 +63,7 @@ def caption_many(
     decoding: Decoding | None = None,
     best: int = 1,
     seed: int = 0,
+    half: bool = False,
     batch: int = 16,
 ) -> Iterator[Caption | Failure]:
     """Writes about photos, in order, a batch at a time; one that cannot be read gives a `Failure` and the rest goes on.
@@ -74,34 +80,50 @@ def caption_many(
         raise LrcnError(
             f"{best} sentences are asked for, and {most} are kept: give a larger beam, or more samples."
         )
-    loaded.model.eval()
+    writer = _Writer(loaded.model.eval(), decoding, best, seed, half)
     waiting = iter(sources)
     while some := list(islice(waiting, max(1, min(batch, _ROWS // most)))):
-        yield from _batch(loaded, some, decoding, best, seed)
-
-
-def _batch(
-    loaded: LoadedCaptioner, sources: list[PhotoSource], decoding: Decoding, best: int, seed: int
-) -> Iterator[Caption | Failure]:
-    photos = prepared(sources, loaded.preprocess)
-    names = [photo_name(source) for source in sources]
-    readable = [place for place, photo in enumerate(photos) if not isinstance(photo, PhotoError)]
-    found: dict[int, list[Sentence]] = {}
-    if readable:
-        pixels = torch.stack([photo for photo in photos if not isinstance(photo, PhotoError)])
-        with torch.no_grad():
-            state = loaded.model.initial_state(pixels.to(loaded.model.decoder.bias.device))
-        seeds = [
-            zlib.crc32(names[place].encode("utf-8", "backslashreplace")) + (seed << 32) for place in readable
+        photos = prepared(some, loaded.preprocess)
+        names = [photo_name(source) for source in some]
+        readable = [
+            (name, photo)
+            for name, photo in zip(names, photos, strict=True)
+            if not isinstance(photo, PhotoError)
         ]
-        step = without(loaded.model.step, [UNKNOWN_ID])
-        found = dict(zip(readable, generate(step, state, decoding, best=best, seeds=seeds), strict=True))
-    for place, (name, photo) in enumerate(zip(names, photos, strict=True)):
-        if isinstance(photo, PhotoError):
-            yield Failure(name, str(photo), photo)
-        else:
-            first, *others = (_told(loaded.tokenizer, sentence) for sentence in found[place])
-            yield Caption(name, first.caption, first.log_prob, tuple(others))
+        found = iter(writer.about(readable) if readable else [])
+        for name, photo in zip(names, photos, strict=True):
+            if isinstance(photo, PhotoError):
+                yield Failure(name, str(photo), photo)
+            else:
+                first, *others = (_told(loaded.tokenizer, sentence) for sentence in next(found))
+                yield Caption(name, first.caption, first.log_prob, tuple(others))
+
+
+class _Writer:
+    """Sentences about a batch of photos; the arguments are those of `caption`."""
+
+    def __init__(self, model: Captioner, decoding: Decoding, best: int, seed: int, half: bool) -> None:
+        self.model = model
+        self.decoding = decoding
+        self.best = best
+        self.seed = seed
+        self.half = half
+        self.device = model.decoder.bias.device
+        self.step = without(model.step_in_half() if half else model.step, [UNKNOWN_ID])
+
+    def about(self, photos: Sequence[tuple[str, Tensor]]) -> list[list[Sentence]]:
+        """The best sentences about each of some photos, a name and uint8 (3,H,W) each."""
+        names, pixels = zip(*photos, strict=True)
+        seeds = [zlib.crc32(name.encode("utf-8", "backslashreplace")) + (self.seed << 32) for name in names]
+        state = self._shown(torch.stack(pixels).to(self.device))
+        return generate(self.step, state, self.decoding, best=self.best, seeds=seeds)
+
+    @torch.no_grad()
+    def _shown(self, pixels: Tensor) -> State:
+        """The state before the first word; the CNN computes in single precision in any case."""
+        maps = self.model.encoder.maps(pixels)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            return self.model.initial_state(maps=maps)
 
 
 def photo_name(source: PhotoSource) -> str:

@@ -1,6 +1,7 @@
 """Captions: what a sentence costs beside the CNN, likelihood tables, and metrics against the official code."""
 
 from collections.abc import Sequence
+from functools import partial
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
@@ -72,11 +73,13 @@ def _speeds(loaded: Any, paths: list[str], beams: Sequence[int], repeats: int) -
                 loaded.model.encoder(_pixels(loaded, piece))
         return len(paths)
 
-    def captions(beam: int) -> int:
-        return len(list(caption_many(loaded, paths, decoding=Decoding(beam=beam))))
+    def captions(beam: int, half: bool) -> int:
+        return len(list(caption_many(loaded, paths, decoding=Decoding(beam=beam), half=half)))
 
     ways = {"the CNN alone, photos read and resized": cnn} | {
-        f"captions, beam {beam}": lambda beam=beam: captions(beam) for beam in beams
+        f"captions, beam {beam}{', --half' * half}": partial(captions, beam, half)
+        for beam in beams
+        for half in (False, True)
     }
     return side_by_side(ways, repeats, "ratio_to_cnn", unit="photos_per_s")
 

@@ -49,6 +49,11 @@ def caption(call: Call) -> int:
     )
     call.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     add_decoding(call)
+    call.add_argument(
+        "--half",
+        action="store_true",
+        help="write in half precision, which is faster where the processor has it; log_prob is then rounded",
+    )
     call.add_argument("--format", choices=_FORMATS, default="table", help="what is written (default: table)")
     call.add_argument("--out", metavar="FILE", type=Path, help="write there instead of standard output")
     args = call.parse()
@@ -81,7 +86,7 @@ def evaluate_captioner(args: Any, rows: list[Row], sentence: str) -> int:
 
         loaded = load(args.model, args.device, tasks=("caption",))
         work, told = Work(args, status, debug=False), []
-        for number, result in enumerate(caption_many(loaded, [row.path for row in rows])):
+        for number, result in enumerate(caption_many(loaded, [row.path for row in rows], half=args.half)):
             status.show("captioning", number, len(rows))
             if isinstance(result, Failure):
                 work.tell(result.path, result.exception or LrcnError(result.error), result.error)
@@ -189,7 +194,8 @@ def _captioned(work: Work, sources: list[str]) -> Iterator[Caption | Failure]:
     loaded = load(args.model, args.device, tasks=("caption",))
     decoding = decoding_of(args, loaded.decoding)
     # A single photo is told at once; of many, a batch at a time.
-    yield from caption_many(loaded, sources, decoding=decoding, best=args.nbest, seed=args.seed)
+    options = {"best": args.nbest, "seed": args.seed, "half": args.half}
+    yield from caption_many(loaded, sources, decoding=decoding, **options)
 
 
 def decoding_of(args: Any, usual: Decoding) -> Decoding:

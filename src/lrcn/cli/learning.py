@@ -112,7 +112,7 @@ def evaluate(call: Call) -> int:
     call.add_argument(
         "--half",
         action="store_true",
-        help="with --retrieval: in half precision, which is faster where the processor has it",
+        help="of a model that writes captions: in half precision, which is faster where the processor has it",
     )
     call.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     call.add_argument(
@@ -140,8 +140,8 @@ def evaluate(call: Call) -> int:
         raise LrcnError(
             "eval: --html shows sentences about photos: give --model a captioner, without --retrieval."
         )
-    if args.half and not args.retrieval:
-        raise LrcnError("eval: --half goes with --retrieval.")
+    if args.half and task != "caption":
+        raise LrcnError("eval: --half is for models that write captions: leave it out.")
     if task == "embed" or args.retrieval:
         from lrcn.cli.search import evaluate_retrieval
 

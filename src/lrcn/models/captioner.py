@@ -1,5 +1,7 @@
 """Image captioning (the paper, section 5): a CNN on the image, a decoder that writes about what it gives."""
 
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 import torch
@@ -112,3 +114,17 @@ class Captioner(nn.Module):
     def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """The last word of each sentence (N,), EOS before the first, and the state -> scores (N, V), next state."""
         return self.decoder.step(words, state)
+
+    def step_in_half(self) -> Callable[[Tensor, State], tuple[Tensor, State]]:
+        """`step` by a copy of the decoder whose products are in bfloat16, faster where the processor has that.
+
+        Scores differ in the third digit. What cells remember stays in single precision.
+        """
+        decoder = deepcopy(self.decoder).bfloat16()
+        device = decoder.bias.device.type
+
+        def step(words: Tensor, state: State) -> tuple[Tensor, State]:
+            with torch.autocast(device, torch.bfloat16):
+                return decoder.step(words, state)
+
+        return step
