@@ -277,11 +277,12 @@ def test_what_was_cropped_away_has_no_heat():
     assert (heat[:, :15] == 0).all() and (heat[:, -15:] == 0).all() and (heat[:, 17:47] == 1).all()
 
 
-def test_heat_on_a_subject_lies_where_it_stood():
+@pytest.mark.parametrize("depth", [{}, {"depth": 300.0}, {"depth": 300.0, "sides": True}])
+def test_heat_on_a_subject_lies_where_it_stood(depth):
     frames = np.zeros((6, 90, 160, 3), np.uint8)
     frames[:, 30:70, 110:130] = 100
     frames[:, 34:40, 112:118] = 255
-    subject = Preprocess(48, subject=SubjectConfig(crop=True))
+    subject = Preprocess(48, subject=SubjectConfig(crop=True, **depth))
     seen = SimpleNamespace(times=np.arange(2) / 30)
     shown = SimpleNamespace(sampling=Sampling(), preprocess=subject)
     images, size, box = _network_frames(shown, frames, seen, 0.0, None)

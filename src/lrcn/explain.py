@@ -339,20 +339,25 @@ def _over_frame(
 
     However the frame was fitted, its middle is the middle of the square; of that, the network may see a subject's box.
     """
-    whole = preprocess.preparation().resize
+    preparation = preprocess.preparation()
+    whole, shown = preparation.resize, 1.0
     seen = whole.size if preprocess.subject.crop else preprocess.size
     sides = [max(1, round(_FINEST * side / max(width, height))) for side in (width, height)]
     x, y = (
         ((torch.arange(side) + 0.5) * 2 / side - 1) * scaled / seen
         for side, scaled in zip(sides, whole.scaled(width, height), strict=True)
     )
+    for crop in preparation.steps:
+        if box is not None and isinstance(crop, SubjectCrop):
+            box, shown = crop.covered(box), crop.shown
     if box is not None:
         half = whole.size / 2
         x, y = (((side + 1) * half - middle) * 2 / box.side for side, middle in ((x, box.x), (y, box.y)))
     places = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
     grid = places.expand(len(heat), *places.shape)
     placed = nn.functional.grid_sample(heat[:, None], grid, padding_mode="border", align_corners=False)[:, 0]
-    return (placed * (places.abs() <= 1).all(-1)).numpy()
+    # Beside and below what shows the frame itself may be other views of it.
+    return (placed * ((places >= -1) & (places <= 2 * shown - 1)).all(-1)).numpy()
 
 
 def _as_strong(heat: NDArray[np.float32], evidence: NDArray[np.float64]) -> NDArray[np.float32]:

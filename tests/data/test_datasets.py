@@ -17,6 +17,7 @@ from lrcn.data.datasets import ClipDataset, PreparedClips, collate
 from lrcn.data.flow import MotionConfig, mirrored
 from lrcn.data.manifest import Row
 from lrcn.data.sampling import Sampling
+from lrcn.data.subject import SubjectConfig
 from lrcn.data.transforms import Augment, Preprocess
 from lrcn.data.video import VideoError, read_clip
 from lrcn.errors import LrcnError
@@ -447,3 +448,38 @@ def test_real_clips_come_the_same_from_the_frame_cache(shared_data, tmp_path):
     plain, cached = clips(real, augment=AUGMENT), clips(real, augment=AUGMENT, frame_cache=tmp_path)
     for draw in [(0, 0), (0, 1), (1, 0), (1, 1)]:
         assert_same(plain[draw], cached[draw])
+
+
+# ---- draws that are as in evaluation, and draws of a camera ----
+
+DEPTH = Preprocess(24, subject=SubjectConfig(crop=True, depth=300))
+
+
+@pytest.mark.parametrize("preprocess", [PREPROCESS, DEPTH], ids=["pictures", "depth"])
+def test_the_first_draw_is_left_as_evaluation_has_it_where_that_is_asked_for(rows, preprocess):
+    augment = Augment(rotate=20, stretch=0.3, spare_first=True)
+    trained = ClipDataset(rows, LABELS, UNIFORM, preprocess, augment, train=True)
+    judged = ClipDataset(rows, LABELS, UNIFORM, preprocess, train=False)
+    for index in range(len(rows)):
+        assert_same(trained.item(index, 0), judged.item(index, 0))
+        assert not torch.equal(trained.item(index, 1)["frames"], trained.item(index, 0)["frames"])
+    unspared = ClipDataset(rows, LABELS, UNIFORM, preprocess, replace(augment, spare_first=False), train=True)
+    assert not torch.equal(unspared.item(0, 0)["frames"], judged.item(0, 0)["frames"])
+
+
+def test_a_draw_has_its_own_camera_and_none_of_its_frames_are_kept(rows, tmp_path):
+    data = ClipDataset(
+        rows, LABELS, UNIFORM, DEPTH, Augment(turn=30, tilt=20), train=True, frame_cache=tmp_path
+    )
+    first, second = data.item(0, 1), data.item(0, 2)
+    assert not torch.equal(first["frames"], second["frames"])
+    assert_same(data.item(0, 1), first)
+    assert not list(tmp_path.iterdir())
+    # One camera a clip: a frame that is there twice is seen twice alike.
+    still = ClipDataset(
+        rows[2:], LABELS, Sampling(frames=24, spread="uniform"), DEPTH, Augment(turn=30), train=True
+    )
+    item = still.item(0, 3)
+    twice = [at for at in range(23) if item["times"][at] == item["times"][at + 1]]
+    assert twice
+    assert all(torch.equal(item["frames"][at], item["frames"][at + 1]) for at in twice)

@@ -3,6 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lrcn.config import from_values, to_values
+from lrcn.data.cloud import Camera
 from lrcn.data.subject import SubjectConfig, SubjectCrop
 from lrcn.errors import LrcnError
 
@@ -67,7 +69,59 @@ def test_pieces_give_the_images_of_one_pass(cut, seed):
     assert np.array_equal(np.concatenate([first, rest]), whole)
 
 
-@pytest.mark.parametrize("settings", [{"background": 255}, {"level": -1}, {"least": 0.0}, {"room": 0.5}])
+def test_levels_that_are_distances_are_moved_and_not_multiplied():
+    frames = np.stack([person(80, 80, 60, 60), person(80, 80, 60, 90)])
+    images, _ = crop(level=128, depth=300).images(frames)
+    assert (images[0].max(), images[1].max()) == (128, 158)
+    unchanged, _ = crop(depth=300).images(frames[:1])
+    assert unchanged.max() == 60
+
+
+def test_distances_are_told_from_the_median_wherever_a_subject_stands():
+    def reaching(level: int) -> np.ndarray:
+        frame = person(80, 80, 60, level)
+        frame[:, 60:66, 84:90] = level + 70
+        return frame
+
+    near, _ = crop(level=90, depth=300, sides=True).images(reaching(120)[None])
+    far, _ = crop(level=90, depth=300, sides=True).images(reaching(60)[None])
+    assert np.array_equal(near, far)
+
+
+@given(cut=st.integers(0, 5), seed=st.integers(0, 9))
+def test_pieces_of_depth_give_the_images_of_one_pass(cut, seed):
+    rng = np.random.default_rng(seed)
+    frames = np.stack([person(int(rng.integers(30, 90)), 60, 60, size=120) for _ in range(5)])
+    frames[: seed % 3] = 0
+    step = crop(size=30, level=100, depth=300.0, sides=True)
+    whole, _ = step.images(frames)
+    first, box = step.images(frames[:cut])
+    rest, _ = step.images(frames[cut:], box)
+    assert np.array_equal(np.concatenate([first, rest]), whole)
+
+
+@pytest.mark.parametrize("sides", [False, True])
+def test_what_the_picture_covers_holds_the_box_in_its_upper_left_corner(sides):
+    step = crop(size=100, level=90, depth=300.0 if sides else 0.0, sides=sides)
+    _, box = step.images(person(80, 80, 60)[None])
+    assert box is not None
+    whole = step.covered(box)
+    assert whole.side * step.shown == pytest.approx(box.side)
+    assert whole.x - whole.side / 2 == pytest.approx(box.x - box.side / 2)
+    assert whole.y - whole.side / 2 == pytest.approx(box.y - box.side / 2)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"background": 255}, {"level": -1}, {"least": 0.0}, {"room": 0.5}, {"depth": -1.0}, {"sides": True}],
+)
 def test_settings_that_mean_nothing_are_refused(settings):
     with pytest.raises(LrcnError, match=next(iter(settings))):
         SubjectConfig(**settings)
+
+
+def test_a_step_written_down_with_a_model_is_read_again():
+    step = SubjectCrop(SubjectConfig(crop=True, level=96, depth=330.0, sides=True), 160)
+    assert from_values(SubjectCrop, to_values(step)) == step
+    turned = SubjectCrop(step.config, 160, Camera(turn=5.0, stretch=(1.0, 1.1, 0.9)))
+    assert from_values(SubjectCrop, to_values(turned)) == turned

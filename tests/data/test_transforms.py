@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lrcn.data.cloud import Camera
 from lrcn.data.flow import Kind
+from lrcn.data.subject import SubjectConfig
 from lrcn.data.transforms import Augment, Preprocess
 from lrcn.data.video import Resize
 from lrcn.errors import LrcnError
@@ -266,3 +268,45 @@ def test_images_of_motion_keep_their_colours(kind):
 
 def drawn_of(kind: Kind, augment: Augment, images: Tensor, seed: int) -> Tensor:
     return augment(images, 16, torch.Generator().manual_seed(seed), kind)
+
+
+# ---- cameras of depth images ----
+
+DEPTH = SubjectConfig(crop=True, level=96, depth=330)
+
+
+@given(seed=st.integers(0, 999))
+def test_a_camera_stays_within_what_is_asked_for(seed):
+    asked = Augment(turn=25, tilt=10, rotate=7, stretch=0.14)
+    camera = asked.camera(torch.Generator().manual_seed(seed))
+    assert abs(camera.turn) <= 25
+    assert abs(camera.tilt) <= 10
+    assert abs(camera.roll) <= 7
+    assert all(0.86 <= factor <= 1.14 for factor in camera.stretch)
+    assert all(abs(place) <= 0.07 for place in camera.shift)
+    assert Augment().camera(torch.Generator().manual_seed(seed)) == Camera()
+
+
+def test_what_a_camera_has_done_is_not_done_to_the_picture_again():
+    asked = Augment(turn=25, tilt=10, rotate=7, stretch=0.14, colour=0.3)
+    assert asked.in_picture == Augment(colour=0.3)
+
+
+def test_only_depth_can_be_seen_from_elsewhere():
+    with pytest.raises(LrcnError, match="need depth"):
+        Preprocess(48).preparation(Augment(turn=5))
+    with pytest.raises(LrcnError, match="need depth"):
+        Preprocess(48, frame=(60, 80)).preparation(Augment(turn=5))
+    with pytest.raises(LrcnError, match="need depth"):
+        Preprocess(48, subject=SubjectConfig(crop=True)).preparation(Augment(tilt=5))
+    for name, degrees in (("turn", 90.0), ("tilt", -1.0)):
+        with pytest.raises(LrcnError, match=name):
+            Augment(**{name: degrees})
+
+
+@pytest.mark.parametrize("augment", [Augment(flip=True), Augment(scale=0.5)])
+def test_three_views_in_a_picture_are_not_mixed(augment):
+    sides = SubjectConfig(crop=True, depth=330, sides=True)
+    with pytest.raises(LrcnError, match="three views"):
+        Preprocess(48, subject=sides).preparation(augment)
+    assert Preprocess(48, subject=DEPTH).preparation(augment).steps

@@ -81,8 +81,9 @@ def norm_shrinks(model):
         LoopConfig(epochs=3, batch=3, optim=ADAMW, keep="last"),
         LoopConfig(epochs=9, batch=3, patience=2, optim=ADAMW),
         LoopConfig(steps=5, batch=2, accumulate=2, optim=SGD),
+        LoopConfig(epochs=3, batch=3, optim=ADAMW, keep="last", average=0.9),
     ],
-    ids=["sgd accumulated", "adamw last", "adamw early", "sgd steps"],
+    ids=["sgd accumulated", "adamw last", "adamw early", "sgd steps", "averaged"],
 )
 @pytest.mark.parametrize("every", [-1.0, 1e9], ids=["checkpoints", "no checkpoint yet"])
 def test_killed_and_started_again_it_ends_with_the_same_weights(tmp_path, config, every):

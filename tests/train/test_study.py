@@ -3,12 +3,16 @@
 import json
 from dataclasses import replace
 from statistics import mean, stdev
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from made_clips import MadeClips
+from made_recognizer import pictures, tiny
 
 from lrcn.errors import LrcnError
+from lrcn.evaluate.recognition import measure
 from lrcn.models.heads import ClipHead, HeadConfig, Verdict
 from lrcn.train import study
 from lrcn.train.recipe import DataConfig, FusedConfig, Recipe, StudyConfig
@@ -30,6 +34,7 @@ class Sure(torch.nn.Module):
     def __init__(self, wrong):
         super().__init__()
         self.labels = ["a", "b"]
+        self.encoder = SimpleNamespace(tuned=1)  # what it is shown stays as it is
         self.classifier = torch.nn.Linear(1, 1)
         self.wrong = set(wrong)
 
@@ -242,3 +247,23 @@ def test_tuning_needs_another_fold(studied, tmp_path, monkeypatch):
 def test_fused_rows_that_mean_nothing_are_refused(rows, sentence):
     with pytest.raises(LrcnError, match=sentence):
         fused_study(**rows)
+
+
+class Frames(MadeClips):
+    """The same with frames uint8 (T,3,H,W) in place of features."""
+
+    def item(self, index, view):
+        return {"frames": self.maps[index].byte(), "label": self.labels[index], "index": index}
+
+
+def test_a_frozen_cnn_is_judged_by_the_features_that_training_kept(tmp_path):
+    clips = Frames([torch.from_numpy(pictures(3, seed)).permute(0, 3, 1, 2) for seed in range(2)], [0, 1])
+    model = tiny().model
+    seen = study._as_the_cnn_sees_them(model, clips, tmp_path)
+    for index in range(2):
+        maps = model.encoder.maps(clips.item(index, 0)["frames"])
+        torch.testing.assert_close(seen.item(index, 0)["maps"].float(), maps, atol=1e-2, rtol=1e-2)
+    on_frames, on_features = (measure(model, one).probabilities for one in (clips, seen))
+    np.testing.assert_allclose(on_features, on_frames, atol=1e-2)
+    model.encoder.set_tuned(1)
+    assert study._as_the_cnn_sees_them(model, clips, tmp_path) is clips

@@ -34,6 +34,9 @@ if hasattr(os, "register_at_fork"):
     # without the collector; frozen, those of other libraries and of readers still in use are never collected.
     os.register_at_fork(after_in_child=gc.freeze)
 
+# Sets the chances of a camera apart from those of what is done to its pictures.
+_CAMERA = 1
+
 # What `collate` puts where a frame has no label; the target cross-entropy ignores.
 IGNORED_LABEL = -100
 
@@ -96,7 +99,7 @@ class ClipDataset(Dataset[Item]):
         self.train = train
         self.seed = seed
         self._classes = _class_numbers(self.rows, self.labels)
-        self._preparation = preprocess.preparation(self.augment)
+        preprocess.preparation(self.augment)  # refuses what does not go together
         self._cache = None if frame_cache is None else FrameCache(frame_cache)
         self._reasons: dict[int, str] = {}
         # Shared with loader processes, so that a clip one of them fails on is known to all and reported once.
@@ -157,9 +160,11 @@ class ClipDataset(Dataset[Item]):
     def _read_item(self, index: int, view: int) -> Item:
         clip = self.read_clip(index, view)
         frames = torch.from_numpy(clip.frames)
-        if self.augment is not None:
+        augment = self._augment(view)
+        if augment is not None:
             generator = self._generator(index, view)
-            frames = self.augment(frames, self.preprocess.size, generator, self.preprocess.motion.kind)
+            pictured = augment.in_picture if self.preprocess.in_space else augment
+            frames = pictured(frames, self.preprocess.size, generator, self.preprocess.motion.kind)
         return {
             "frames": frames,
             "times": torch.from_numpy(clip.times),
@@ -174,32 +179,54 @@ class ClipDataset(Dataset[Item]):
             VideoError: the clip cannot be read.
         """
         row = self.rows[index]
-        preparation = self._preparation
+        preparation = self._preparation(index, view)
         pick = partial(self._chosen, index, view)
         key = ""
-        if self._cache is not None:
+        # Of frames that only one draw sees, nothing is kept.
+        cache = None if self._turned(view) else self._cache
+        if cache is not None:
             made_by = (row.start, row.end, self.sampling.rate, preparation.resize, *preparation.steps)
             key = fingerprint("frames", _FORMAT, _source_key(row), *made_by)
-            kept = self._cache.get(key, pick)
+            kept = cache.get(key, pick)
             if kept is not None:
                 return kept
         with open_video(row.path, resize=preparation.resize) as reader:
             grid = grid_of(reader, row, self.sampling)
             chosen = pick(len(grid))
-            if self._cache is None or not self._cache.fits(len(grid), preparation.resize):
+            if cache is None or not cache.fits(len(grid), preparation.resize):
                 return preparation.read(reader, grid, chosen, progress)
             whole = preparation.read(reader, grid, np.arange(len(grid)), progress)
-        self._cache.put(key, whole)
+        cache.put(key, whole)
         return Clip(whole.frames[chosen], whole.times[chosen])
 
     def _chosen(self, index: int, view: int, count: int) -> NDArray[np.int64]:
         """The places of a draw's frames among the `count` of the clip."""
         # A generator of its own for every call: a second attempt must choose the same frames.
-        rng = np.random.default_rng(self._entropy(index, view)) if self.train else None
-        return self.sampling.pick(count, rng)
+        random = self.train and not self._spared(view)
+        return self.sampling.pick(
+            count, np.random.default_rng(self._entropy(index, view)) if random else None
+        )
 
-    def _generator(self, index: int, view: int) -> torch.Generator:
-        state = np.random.SeedSequence(self._entropy(index, view)).generate_state(1, np.uint64)
+    def _preparation(self, index: int, view: int) -> Preparation:
+        """The way to the pictures of a draw; of depth images, from a camera drawn for it."""
+        turned = self._turned(view)
+        camera = None if turned is None else turned.camera(self._generator(index, view, _CAMERA))
+        return self.preprocess.preparation(self._augment(view), camera)
+
+    def _augment(self, view: int) -> Augment | None:
+        """The random changes of a draw, if it has any."""
+        return None if self._spared(view) else self.augment
+
+    def _turned(self, view: int) -> Augment | None:
+        """The same where a camera is drawn for them."""
+        return self._augment(view) if self.preprocess.in_space else None
+
+    def _spared(self, view: int) -> bool:
+        return self.augment is not None and self.augment.spare_first and view <= 0
+
+    def _generator(self, index: int, view: int, *more: int) -> torch.Generator:
+        entropy = [*self._entropy(index, view), *more]
+        state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
 
     def _entropy(self, index: int, view: int) -> list[int]:

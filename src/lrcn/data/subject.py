@@ -2,16 +2,19 @@
 
 Depth cameras, silhouettes and other footage with the background taken away show people at any place and distance.
 The box is set once, by the first frames in which someone is there, so it is known to a stream as early as to a clip,
-and what moves within it is the subject's own motion.
+and what moves within it is the subject's own motion. Where grey levels are distances, what is in the box may be drawn
+from its points in space, see `cloud`.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lrcn.data.cloud import Camera, drawn, drawn_from_three_sides, finer, front_size, points_of
 from lrcn.errors import LrcnError
 
 Frames = NDArray[np.uint8]
@@ -32,6 +35,10 @@ class SubjectConfig:
         room: side of the box in heights of the subject, so that arms and legs stay inside.
         level: the grey level that the subject's median is brought to, which takes its distance out of depth images;
             0 leaves levels as they are.
+        depth: for depth images, in which a grey level is a distance: how many levels are as far as the subject is high.
+            Levels are then moved to `level` and not multiplied, and what is seen is drawn from points in space, which
+            `Augment.turn` and `tilt` may turn. 0: levels are no distances.
+        sides: draws those points from in front and, smaller, from the side and from above.
 
     Raises:
         LrcnError: a field is outside its range.
@@ -42,6 +49,8 @@ class SubjectConfig:
     least: float = 0.01
     room: float = 1.7
     level: int = 0
+    depth: float = 0.0
+    sides: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.background < 255 or not 0 <= self.level <= 255:
@@ -51,6 +60,11 @@ class SubjectConfig:
         if not 0 < self.least <= 1 or self.room < 1:
             raise LrcnError(
                 f"subject.least is {self.least} and room {self.room}: give a share above 0, and 1 or more."
+            )
+        if self.depth < 0 or (self.sides and not self.depth):
+            raise LrcnError(
+                f"subject.depth is {self.depth} and sides {self.sides}: give the grey levels that are as far as the "
+                "subject is high, such as 330; the sides cannot be drawn without."
             )
 
 
@@ -70,10 +84,12 @@ class SubjectCrop:
     Attributes:
         config: how.
         size: pixels a side that come out.
+        camera: from where depth images are seen; not from where they were filmed in training alone.
     """
 
     config: SubjectConfig
     size: int
+    camera: Camera = field(default_factory=Camera)
 
     @property
     def reach(self) -> None:
@@ -87,8 +103,23 @@ class SubjectCrop:
         for image, frame in zip(images, frames, strict=True):
             if box is None:
                 box = self._found(frame)
-            image[:] = self._cropped(frame, box)
+            found = box or self._whole(frame)
+            image[:] = self._drawn(frame, found) if self.config.depth else self._cropped(frame, found)
         return images, box
+
+    def covered(self, box: Box) -> Box:
+        """The square of the frame that the whole picture stands for, of which `shown` is seen from in front."""
+        side = box.side / self.shown
+        return box._replace(x=box.x + (side - box.side) / 2, y=box.y + (side - box.side) / 2, side=side)
+
+    @property
+    def shown(self) -> float:
+        """The share of the picture's side, from its upper left corner, that shows the frame itself."""
+        return front_size(self.size) / self.size if self.config.sides else 1.0
+
+    def _whole(self, frame: NDArray[np.uint8]) -> Box:
+        height, width = frame.shape[1:]
+        return Box(width / 2, height / 2, max(height, width), self.config.level)
 
     def _found(self, frame: NDArray[np.uint8]) -> Box | None:
         grey = frame.max(axis=0)
@@ -107,21 +138,31 @@ class SubjectCrop:
             float(np.median(grey[there])),
         )
 
-    def _cropped(self, frame: NDArray[np.uint8], box: Box | None) -> NDArray[np.uint8]:
-        height, width = frame.shape[1:]
-        found = box or Box(width / 2, height / 2, max(height, width), self.config.level)
-        ratio = self.size / found.side
+    def _drawn(self, frame: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+        """The points of a depth image as the camera sees them, (size,size)."""
+        config = self.config
+        side = finer(self.size, config.sides)
+        # Levels between those of two things would be points between them.
+        picture = _cut(np.ascontiguousarray(frame.max(axis=0)), box, side, cv2.INTER_NEAREST)
+        per_side = config.depth * config.room
+        points = self.camera.seen(points_of(picture, config.background, box.level, per_side))
+        draw = drawn_from_three_sides if config.sides else drawn
+        return draw(points, self.size, config.background + 1, config.level or box.level, per_side)
+
+    def _cropped(self, frame: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
         # Drawn at no less than the source's own sharpness, then shrunk by area.
-        finer = 1 if ratio >= 1 else int(np.ceil(1 / ratio))
-        ratio *= finer
-        middle = self.size * finer / 2
-        shift = np.array(
-            [[ratio, 0, middle - ratio * found.x], [0, ratio, middle - ratio * found.y]], np.float32
-        )
-        side = self.size * finer
-        picture = cv2.warpAffine(np.ascontiguousarray(frame.transpose(1, 2, 0)), shift, (side, side))
-        if finer > 1:
+        times = max(1, math.ceil(box.side / self.size))
+        colours = np.ascontiguousarray(frame.transpose(1, 2, 0))
+        picture: NDArray[Any] = _cut(colours, box, self.size * times, cv2.INTER_LINEAR)
+        if times > 1:
             picture = cv2.resize(picture, (self.size, self.size), interpolation=cv2.INTER_AREA)
-        if self.config.level and found.level:
-            picture = cv2.convertScaleAbs(picture, alpha=self.config.level / found.level)
+        if self.config.level and box.level:
+            picture = cv2.convertScaleAbs(picture, alpha=self.config.level / box.level)
         return picture.transpose(2, 0, 1).astype(np.uint8, copy=False)
+
+
+def _cut(frame: NDArray[np.uint8], box: Box, side: int, between: int) -> NDArray[np.uint8]:
+    """The box of a frame (H,W) or (H,W,3) as `side` pixels, black where it is beyond the frame."""
+    ratio, middle = side / box.side, side / 2
+    shift = np.array([[ratio, 0, middle - ratio * box.x], [0, ratio, middle - ratio * box.y]], np.float32)
+    return cv2.warpAffine(frame, shift, (side, side), flags=between).astype(np.uint8, copy=False)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode  # type: ignore[import-untyped]
 from torchvision.transforms.v2 import functional as F
 
+from lrcn.data.cloud import Camera
 from lrcn.data.flow import SMALLEST_FLOW, Kind, MotionConfig, mirrored, with_motion_of, with_motion_stretched
 from lrcn.data.prepare import CentreCrop, Preparation
 from lrcn.data.subject import SubjectConfig, SubjectCrop
@@ -38,6 +39,11 @@ class Augment:
             larger, as they are in evaluation. Mirrored borders fill what is left.
         shift: cuts what `Preprocess.frame` leaves room for at a random place, not at the centre; `scale` is then a
             share of what is cut.
+        turn: of depth images (`subject.depth`), the farthest that the camera goes around the subject to either side, in
+            degrees below 90. What `rotate` and `stretch` do is then done in space too: depth is stretched as well, and
+            no border needs filling.
+        tilt: the same up and down.
+        spare_first: leaves draw 0 of each clip as it is in evaluation.
 
     Raises:
         LrcnError: a field is outside its range.
@@ -49,6 +55,9 @@ class Augment:
     rotate: float = 0.0
     stretch: float = 0.0
     shift: bool = False
+    turn: float = 0.0
+    tilt: float = 0.0
+    spare_first: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.scale <= 1:
@@ -61,6 +70,30 @@ class Augment:
             raise LrcnError(f"Augment.rotate is {self.rotate}; give degrees from 0 (none) to 180.")
         if not 0 <= self.stretch < 1:
             raise LrcnError(f"Augment.stretch is {self.stretch}; give a share from 0 (none) to below 1.")
+        for name in ("turn", "tilt"):
+            if not 0 <= getattr(self, name) < 90:
+                raise LrcnError(
+                    f"Augment.{name} is {getattr(self, name)}; give degrees from 0 (none) to below 90."
+                )
+
+    def camera(self, generator: torch.Generator) -> Camera:
+        """Draws from where the clip is seen, where that is chosen in space."""
+        turn, tilt, roll, *stretches = (
+            2 * torch.rand(8, generator=generator, dtype=torch.float64) - 1
+        ).tolist()
+        wide, high, deep, right, down = (self.stretch * draw for draw in stretches)
+        return Camera(
+            self.turn * turn,
+            self.tilt * tilt,
+            self.rotate * roll,
+            (1 + wide, 1 + high, 1 + deep),
+            (right / 2, down / 2),
+        )
+
+    @property
+    def in_picture(self) -> "Augment":
+        """What is left to do to pictures whose `camera` was drawn."""
+        return replace(self, rotate=0.0, stretch=0.0, turn=0.0, tilt=0.0)
 
     @property
     def margin(self) -> float:
@@ -161,12 +194,16 @@ class Preprocess:
         margin = 1.0 if augment is None else augment.margin
         return Resize(math.ceil(self.size * margin), self.fit)
 
-    def preparation(self, augment: Augment | None = None) -> Preparation:
+    def preparation(self, augment: Augment | None = None, camera: Camera | None = None) -> Preparation:
         """The whole way from a video's frames to the network; up to its random changes with `augment` (training).
 
+        Depth images are seen from where `camera` stands.
+
         Raises:
-            LrcnError: `augment` shifts what has no room.
+            LrcnError: `augment` shifts what has no room, or turns what has no depth.
         """
+        if augment is not None:
+            self._refuse_in_space(augment)
         resize = self.training_resize(augment)
         shifts = augment is not None and augment.shift
         if self.frame is not None:
@@ -178,9 +215,24 @@ class Preprocess:
         motion = replace(self.motion, scale=self.motion.scale * self.size / resize.size)
         if not self.subject.crop:
             return Preparation(resize, motion.steps)
-        return Preparation(
-            Resize(_SUBJECT_SOURCE, "letterbox"), (SubjectCrop(self.subject, resize.size), *motion.steps)
-        )
+        crop = SubjectCrop(self.subject, resize.size, camera or Camera())
+        return Preparation(Resize(_SUBJECT_SOURCE, "letterbox"), (crop, *motion.steps))
+
+    @property
+    def in_space(self) -> bool:
+        """Whether pictures are drawn of points, so that a camera may stand elsewhere."""
+        return self.subject.crop and self.subject.depth > 0
+
+    def _refuse_in_space(self, augment: Augment) -> None:
+        if (augment.turn or augment.tilt) and not self.in_space:
+            raise LrcnError(
+                "augment.turn and tilt need depth: set preprocess.subject.crop to true and subject.depth, such as 330."
+            )
+        if self.subject.sides and (augment.scale < 1 or augment.flip):
+            raise LrcnError(
+                "preprocess.subject.sides puts three views in a picture, which augment.scale and flip would mix: leave "
+                "them out; augment.stretch changes the size."
+            )
 
 
 def _cropped(frames: Tensor, height: float, width: float, top: float, left: float, size: int) -> Tensor:

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from lrcn.errors import LrcnError
 from lrcn.files import whole_folder, write_whole
 
+_MEMORY = "memory.safetensors"
+_AVERAGE = "average.safetensors"
+
 
 @dataclass
 class Progress:
@@ -50,17 +53,18 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     memory: Mapping[str, Tensor] | None = None,
+    average: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes a checkpoint folder, whole or not at all, in place of the one before.
 
-    `memory` is the recurrent state after the last batch, where the next goes on from it.
+    `memory` is the recurrent state after the last batch, where the next goes on from it, and `average` the mean of the
+    weights so far, where they are averaged.
     """
     with whole_folder(folder) as temporary:
-        if memory:
-            save_file(
-                {name: value.cpu().contiguous() for name, value in memory.items()},
-                temporary / "memory.safetensors",
-            )
+        for name, tensors in ((_MEMORY, memory), (_AVERAGE, average)):
+            if tensors:
+                kept = {key: value.cpu().contiguous() for key, value in tensors.items()}
+                save_file(kept, temporary / name)
         save_file(_learned(model), temporary / "model.safetensors")
         save_file(_moments(optimizer), temporary / "optimizer.safetensors")
         write_whole(temporary / "progress.json", json.dumps(asdict(progress)))
@@ -102,12 +106,28 @@ def load_memory(folder: Path, device: torch.device) -> dict[str, Tensor] | None:
     Raises:
         LrcnError: it is damaged.
     """
+    return _tensors(folder / _MEMORY, device)
+
+
+def load_average(folder: Path, device: torch.device) -> dict[str, Tensor]:
+    """The mean of the weights that a checkpoint holds.
+
+    Raises:
+        LrcnError: it is missing or damaged.
+    """
+    means = _tensors(folder / _AVERAGE, device)
+    if means is None:
+        raise _damaged(folder, FileNotFoundError(f"it has no {_AVERAGE}"))
+    return means
+
+
+def _tensors(path: Path, device: torch.device) -> dict[str, Tensor] | None:
     try:
-        return load_file(folder / "memory.safetensors", device=str(device))
+        return load_file(path, device=str(device))
     except FileNotFoundError:
         return None
     except (OSError, SafetensorError) as error:
-        raise _damaged(folder, error) from error
+        raise _damaged(path.parent, error) from error
 
 
 def save_weights(path: Path, model: nn.Module) -> None:

@@ -18,8 +18,10 @@ from lrcn.data.sampler import ResumableSampler
 from lrcn.data.streams import Streams, StreamSampler, collate_streams
 from lrcn.errors import LrcnError
 from lrcn.models.recurrent import State
+from lrcn.train.average import WeightAverage
 from lrcn.train.checkpoint import (
     Progress,
+    load_average,
     load_checkpoint,
     load_memory,
     load_weights,
@@ -40,6 +42,8 @@ class LoopConfig:
     Attributes:
         epochs: passes over the training clips.
         steps: steps in all, in place of `epochs`: the last pass ends where they do.
+        average: share of a running mean of the weights that each step leaves as it is, such as 0.99; the mean is what
+            training ends with. 0 ends with the weights themselves. With `keep: last`.
         batch: clips in a batch (of each process); streams, where clips are laid end to end.
         accumulate: batches whose gradients make one step.
         precision: "fp32", "bf16", or "fp16" with a loss scale (GPU).
@@ -64,8 +68,15 @@ class LoopConfig:
     seed: int = 0
     optim: OptimConfig = field(default_factory=OptimConfig)
     steps: int | None = None
+    average: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.average < 1:
+            raise LrcnError(f"average is {self.average}: give a share from 0 (none) up to but without 1.")
+        if self.average and self.keep != "last":
+            raise LrcnError(
+                f'average is {self.average}, which goes with keep "last": the mean is of no one epoch.'
+            )
         if self.steps is not None and self.steps < 1:
             raise LrcnError(f"steps is {self.steps}: give 1 or more, or null to count epochs.")
         if self.epochs < 1 or self.batch < 1 or self.accumulate < 1:
@@ -153,6 +164,9 @@ def _run(
         scaler.load_state_dict(progress.scaler)
     learner = team.wrap(_Learner(model, task))
     state = load_memory(folder / "checkpoint", device) if progress.batch else None
+    average = WeightAverage(model, config.average) if config.average else None
+    if average is not None and progress.step:
+        average.load(load_average(folder / "checkpoint", device))
     board = folder / "tensorboard" if config.tensorboard else None
     saved = time.monotonic()
 
@@ -162,7 +176,8 @@ def _run(
         whole = team.world == 1 or not state
         if team.leads and whole and time.monotonic() - saved > config.checkpoint_seconds:
             progress.scaler = scaler.state_dict()
-            save_checkpoint(folder / "checkpoint", model, optimizer, progress, state)
+            means = None if average is None else average.values
+            save_checkpoint(folder / "checkpoint", model, optimizer, progress, state, means)
             saved = time.monotonic()
 
     with (
@@ -184,6 +199,8 @@ def _run(
                 rate = set_rates(optimizer, config.optim, progress.step, steps)
                 loss, state = _step(learner, group, state, optimizer, scaler, config, device)
                 progress.step += 1
+                if average is not None:
+                    average.update(model, progress.step)
                 progress.batch += len(group)
                 clips += sum(len(batch["index"]) for batch in group) * team.world
                 speed = clips / (time.monotonic() - started)
@@ -195,6 +212,8 @@ def _run(
                 break
             if team.world > 1:
                 save_when_due()
+        if average is not None:
+            average.put_into(model)
         progress.finished = True
         if team.leads:
             save_checkpoint(folder / "checkpoint", model, optimizer, progress)

@@ -7,10 +7,12 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from lrcn.data.datasets import ClipSource
 from lrcn.errors import LrcnError
 from lrcn.evaluate.recognition import clip_rates, measure
 from lrcn.files import write_whole
 from lrcn.models.fusion import read_weights
+from lrcn.models.recognizer import Recognizer
 from lrcn.train.distributed import Team, joined_team
 from lrcn.train.predictions import (
     Predictions,
@@ -21,8 +23,8 @@ from lrcn.train.predictions import (
     tuned_elsewhere,
 )
 from lrcn.train.recipe import FusedConfig, Recipe, StudyConfig, changed, read_recipe
-from lrcn.train.run import Result, run_key, train, train_split
-from lrcn.train.splits import Split, fold_splits
+from lrcn.train.run import Result, cache_folder, run_key, train, train_split
+from lrcn.train.splits import Split, feature_cache, fold_splits
 
 Report = Callable[[str], None]
 Run = dict[str, Any]
@@ -156,18 +158,28 @@ def _one(recipe: Recipe, split: Split, folder: Path, seed: int, team: Team, fuse
         model = train_split(seeded, split, folder, team, name=name)
         seconds = time.monotonic() - began
         if team.leads:
-            found = measure(model, test, sampling=recipe.sampling)
+            clips = _as_the_cnn_sees_them(model, test, folder)
+            found = measure(model, clips, sampling=recipe.sampling)
             save_predictions(predictions, predictions_of(found, test))
             values = {**found.to_json(), "parameters": sum(p.numel() for p in model.parameters())}
             if recipe.study is not None and recipe.study.shuffle:
                 values["shuffled"] = measure(
-                    model, test, sampling=recipe.sampling, shuffle_seed=seed
+                    model, clips, sampling=recipe.sampling, shuffle_seed=seed
                 ).accuracy
             if not done.exists():
                 write_whole(done, json.dumps({**values, "seconds": round(seconds, 1), "run": key}) + "\n")
         team.wait()
     found_before: Run = json.loads(done.read_text())
     return found_before
+
+
+def _as_the_cnn_sees_them(model: Recognizer, clips: ClipSource, folder: Path) -> ClipSource:
+    """Features of the clips where the CNN is frozen, as training computed them already; else the clips."""
+    if model.encoder.tuned:
+        return clips
+    seen = feature_cache(model.encoder, cache_folder(folder)).dataset(clips, 1)
+    seen.fill()
+    return seen
 
 
 def _fused_folds(

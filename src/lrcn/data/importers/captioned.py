@@ -1,13 +1,13 @@
 """What data sets of captioned images share: finding the images, and telling what is missing, damaged or left out."""
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lrcn.data.importers.lists import data_folder, list_files, text_of
+from lrcn.data.importers.lists import data_folder, found_said, list_files, text_of, told_left_out
 from lrcn.data.manifest import Row
 from lrcn.data.media import list_media
 from lrcn.data.splits import listed
@@ -61,18 +61,12 @@ def captioned_rows(
             f"None of the {len(entries)} images that {name} has captions for is below {folder}{example}; give the "
             "folder that holds the images."
         )
-    counts = Counter(row.split or "no split" for row in rows)
-    parts = ", ".join(f"{count} {split}" for split, count in counts.items())
-    captions = sum(len(row.captions) for row in rows)
-    sentences = [f"Found {len(rows)} images with {captions} captions of {name} in {folder}: {parts}."]
-    for what, names in (
-        ("Missing and left out: {} images", missing),
-        ("Without a caption and left out: {} images", silent),
-        ("Damaged and left out: {} places", damaged),
-    ):
-        if names:
-            sentences.append(f"{what.format(len(names))}: {listed(names)}.")
-    return rows, sentences
+    left_out = {
+        "Missing and left out: {} images": missing,
+        "Without a caption and left out: {} images": silent,
+        "Damaged and left out: {} places": damaged,
+    }
+    return rows, [found_said(name, rows, folder, "images", "captions"), *told_left_out(left_out)]
 
 
 def found_lists(

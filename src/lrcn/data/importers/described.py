@@ -1,15 +1,14 @@
 """What data sets of described videos share: finding the videos, or doing without, and telling what is left out."""
 
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lrcn.data.importers.lists import Clips, with_groups_that_hold
+from lrcn.data.importers.lists import Clips, found_said, told_left_out, with_groups_that_hold
 from lrcn.data.manifest import Row
-from lrcn.data.splits import listed, standard_split
+from lrcn.data.splits import standard_split
 from lrcn.errors import LrcnError
 
 
@@ -77,19 +76,17 @@ def described_rows(
     rows, on_groups = with_groups_that_hold(rows)
     missing = sorted({entry.name for entry in told} - set(paths)) if paths else []
     silent = [entry.id or entry.name for entry in entries if not entry.captions]
-    sentences = [_found(name, folder, rows)]
+    sentences = [found_said(name, rows, folder, "clips", "sentences")]
     if not paths:
         sentences.append(
             f"No video of them is below {folder}: their rows serve for labels and features alone."
         )
-    for what, names in (
-        ("Missing and left out: {} videos", missing),
-        ("Without a sentence and left out: {} clips", silent),
-        ("Damaged and left out: {} places", damaged),
-    ):
-        if names:
-            sentences.append(f"{what.format(len(names))}: {listed(names)}.")
-    return rows, sentences + on_groups
+    left_out = {
+        "Missing and left out: {} videos": missing,
+        "Without a sentence and left out: {} clips": silent,
+        "Damaged and left out: {} places": damaged,
+    }
+    return rows, [*sentences, *told_left_out(left_out), *on_groups]
 
 
 def split_named(text: str) -> str | None:
@@ -105,10 +102,3 @@ def _paths(folder: Path, entries: Sequence[Described]) -> dict[str, str]:
         clips = Clips(folder)
     found = {} if clips is None else {entry.name: clips.find(entry.name) for entry in entries}
     return {name: path for name, path in found.items() if path is not None}
-
-
-def _found(name: str, folder: Path, rows: Sequence[Row]) -> str:
-    counts = Counter(row.split or "no split" for row in rows)
-    parts = ", ".join(f"{count} {split}" for split, count in counts.items())
-    captions = sum(len(row.captions) for row in rows)
-    return f"Found {len(rows)} clips with {captions} sentences of {name} in {folder}: {parts}."

@@ -197,6 +197,19 @@ def found_sentence(name: str, rows: Sequence[Row], folder: Path) -> str:
     return f"Found {len(rows)} clips of {len(labels_of(rows))} classes of {name} in {folder}: {parts}."
 
 
+def found_said(name: str, rows: Sequence[Row], folder: Path, what: str, said: str) -> str:
+    """The same of a data set that says something of `what` it has, such as "images" with "captions"."""
+    counts = Counter(row.split or "no split" for row in rows)
+    parts = ", ".join(f"{count} {split}" for split, count in counts.items())
+    captions = sum(len(row.captions) for row in rows)
+    return f"Found {len(rows)} {what} with {captions} {said} of {name} in {folder}: {parts}."
+
+
+def told_left_out(names: Mapping[str, Sequence[str]]) -> list[str]:
+    """A sentence on each kind of things left out, such as "Missing and left out: {} images", that there are some of."""
+    return [f"{what.format(len(those))}: {listed(those)}." for what, those in names.items() if those]
+
+
 def not_official(classes: int, name: str, official: int) -> str:
     """The sentence on lists that name other than all classes of a data set, which then are not checked."""
     return f"The lists name {classes} classes, not {name}'s {official}: a choice of clips, not {name}."
