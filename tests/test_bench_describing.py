@@ -8,7 +8,7 @@ import pytest
 from lrcn.bench import describing as bench
 from lrcn.bench import run
 from lrcn.errors import LrcnError
-from lrcn.train import describing as train_describing
+from lrcn.train import stretches
 
 SMALL = {"noises": [0.0, 0.5], "seeds": 1, "scenes": 30, "test": 12, "epochs": 1}
 
@@ -22,7 +22,7 @@ def test_it_measures_draws_and_does_nothing_twice(tmp_path, monkeypatch):
     assert (tmp_path / "cooking.png").stat().st_size > 10_000
     kept = json.loads(Path(tmp_path / "noise-0.5" / "a" / "seed-0.json").read_text())
     assert set(kept) == {"bleu_4", "cider_d", "right", "run"}
-    monkeypatch.setattr(train_describing, "fit", None)
+    monkeypatch.setattr(stretches, "fit", None)
     assert run("cooking", **SMALL, out=str(tmp_path))["rows"] == rows
     with pytest.raises(TypeError):
         run("cooking", **{**SMALL, "epochs": 2}, out=str(tmp_path))

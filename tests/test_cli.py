@@ -15,9 +15,9 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import av
-import numpy as np
 import pytest
 import torch
+from made_video import write_noise
 from safetensors.torch import load_file, save_file
 
 from lrcn.cli import VERBS, main
@@ -53,7 +53,7 @@ def home(tmp_path_factory):
     sampling = Sampling(rate=10, frames=8)
     save_model(folder / "model", Recognizer(config, LABELS), Preprocess(32), sampling)
     for number, name in enumerate(("a.mp4", "b.mp4")):
-        write_video(folder / name, 10, seed=number)
+        write_noise(folder / name, 10, seed=number)
     return folder
 
 
@@ -80,23 +80,11 @@ def say(capsys):
     return run
 
 
-def write_video(path, count, seed=0):
-    generator = np.random.default_rng(seed)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-        for _ in range(count):
-            pixels = generator.integers(0, 255, (32, 48, 3), dtype=np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
-
-
 def class_folders(folder, clips=3):
     for k, label in enumerate(LABELS):
         (folder / label).mkdir(parents=True)
         for n in range(clips):
-            write_video(folder / label / f"{n}.mp4", 6, seed=10 * k + n)
+            write_noise(folder / label / f"{n}.mp4", 6, seed=10 * k + n)
     return folder
 
 

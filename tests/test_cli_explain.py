@@ -4,9 +4,9 @@ import json
 import shutil
 
 import av
-import numpy as np
 import pytest
 import torch
+from made_video import write_noise
 
 from lrcn.cli import main
 from lrcn.data.sampling import Sampling
@@ -20,17 +20,6 @@ from lrcn.models.recurrent import RecurrentConfig
 LABELS = ["pan", "tilt"]
 
 
-def write_video(path, seed):
-    generator = np.random.default_rng(seed)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-        for _ in range(10):
-            pixels = generator.integers(0, 255, (32, 48, 3), dtype=np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode(None))
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A folder with a tiny untrained model and two videos; tests must not change it."""
@@ -42,8 +31,8 @@ def home(tmp_path_factory):
         RecurrentConfig(size=8),
     )
     save_model(folder / "model", Recognizer(config, LABELS), Preprocess(32), Sampling(rate=10, frames=8))
-    write_video(folder / "a.mp4", 0)
-    write_video(folder / "b.mp4", 1)
+    write_noise(folder / "a.mp4", 10, seed=0)
+    write_noise(folder / "b.mp4", 10, seed=1)
     return folder
 
 

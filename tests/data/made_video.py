@@ -13,6 +13,18 @@ import pytest
 LEVEL, STEP = 20, 5
 
 
+def write_noise(path: Path, count: int, seed: int = 0) -> None:
+    """Encodes `count` small frames of noise at 10 a second."""
+    generator = np.random.default_rng(seed)
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for _ in range(count):
+            pixels = generator.integers(0, 255, (32, 48, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
 def numbered(number: int, width: int = 64, height: int = 48) -> np.ndarray:
     """A picture (H,W,3) with moving stripes on the right; the grey of its left half is `number` (0..46)."""
     frame = np.full((height, width, 3), LEVEL + STEP * number, np.uint8)

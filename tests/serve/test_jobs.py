@@ -26,6 +26,19 @@ def make():
         one.close()
 
 
+def endless():
+    """What is set when the work begins, and the work, which goes on until it is stopped."""
+    began = threading.Event()
+
+    def work(job):
+        began.set()
+        while True:
+            job.check()
+            time.sleep(0.01)
+
+    return began, work
+
+
 def test_work_is_done_in_order_and_counted(make):
     jobs = make(workers=1)
     done = []
@@ -77,14 +90,7 @@ def test_work_that_takes_too_long_ends_itself(make):
 
 def test_work_that_is_stopped_ends_itself_or_never_begins(make):
     jobs = make(workers=1)
-    began = threading.Event()
-
-    def work(job):
-        began.set()
-        while True:
-            job.check()
-            time.sleep(0.01)
-
+    began, work = endless()
     running, waiting = jobs.add("one", work), jobs.add("two", work)
     assert began.wait(5)
     waiting.stop("gone")
@@ -115,14 +121,7 @@ def test_a_thread_that_never_looks_up_is_replaced_once(make, monkeypatch):
 
 def test_the_end_ends_what_runs_and_what_waits(make):
     jobs = make(workers=1)
-    began = threading.Event()
-
-    def work(job):
-        began.set()
-        while True:
-            job.check()
-            time.sleep(0.01)
-
+    began, work = endless()
     both = [jobs.add("one", work), jobs.add("two", work)]
     assert began.wait(5)
     jobs.close()

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lrcn.cli.call import JSON_OR_TABLE, Call
+from lrcn.cli.call import Call
 from lrcn.config import dotted_changes
 from lrcn.errors import LrcnError
 
@@ -17,9 +17,7 @@ def bench(call: Call) -> int:
     call.add_argument(
         "what", metavar="WHAT", help="what to measure; a name that is not known lists those that are"
     )
-    call.add_argument(
-        "--format", choices=JSON_OR_TABLE, default="table", help="what is written (default: table)"
-    )
+    call.add_format()
     args, settings = call.parse_with_settings()
 
     from lrcn.bench import BENCHES, run

@@ -37,6 +37,34 @@ class Call(argparse.ArgumentParser):
         """Puts command lines at the top of the help."""
         self.examples += commands
 
+    # ---- options that several verbs have ----
+
+    def add_device(self) -> None:
+        """`--device`, where networks run."""
+        self.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+
+    def add_recognizer(self) -> None:
+        """`--model`, which says what happens in videos, and `--device`."""
+        self.add_argument(
+            "--model", default="camera-moves", help="a name of `lrcn models`, a folder, or hf-hub:owner/name"
+        )
+        self.add_device()
+
+    def add_format(self, choices: Sequence[str] = JSON_OR_TABLE) -> None:
+        """`--format`, in which the answer is written; a table unless asked otherwise."""
+        self.add_argument(
+            "--format", choices=choices, default="table", help="what is written (default: table)"
+        )
+
+    def add_span(self) -> None:
+        """`--start` and `--end`, between which videos are read."""
+        self.add_argument(
+            "--start", type=seconds, default=0.0, metavar="S", help="seconds into each video to begin at"
+        )
+        self.add_argument("--end", type=seconds, metavar="S", help="seconds into each video to stop at")
+
+    # ---- what was given ----
+
     def parse(self) -> Any:
         """The options' values.
 

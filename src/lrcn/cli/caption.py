@@ -47,14 +47,14 @@ def caption(call: Call) -> int:
         default="captions-flickr8k",
         help="a name of `lrcn models`, a folder, or hf-hub:owner/name (default: captions-flickr8k)",
     )
-    call.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    call.add_device()
     add_decoding(call)
     call.add_argument(
         "--half",
         action="store_true",
         help="write in half precision, which is faster where the processor has it; log_prob is then rounded",
     )
-    call.add_argument("--format", choices=_FORMATS, default="table", help="what is written (default: table)")
+    call.add_format(_FORMATS)
     call.add_argument("--out", metavar="FILE", type=Path, help="write there instead of standard output")
     args = call.parse()
     check_decoding(call, args)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrcn.cli.call import JSON_OR_TABLE, Call, existing, folder_to_write, rate, share, whole
+from lrcn.cli.call import Call, existing, folder_to_write, rate, share, whole
 from lrcn.cli.status import Status
 from lrcn.errors import LrcnError
 from lrcn.text import one_line
@@ -109,9 +109,7 @@ def check(call: Call) -> int:
     call.add_argument(
         "--min-frames", type=whole, default=2, metavar="N", help="report clips of fewer frames (default: 2)"
     )
-    call.add_argument(
-        "--format", choices=JSON_OR_TABLE, default="table", help="what is written (default: table)"
-    )
+    call.add_format()
     args = call.parse()
     rows, _ = rows_of(args.data)
 

@@ -11,7 +11,7 @@ def demo(call: Call) -> int:
     call.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("report"), help="where (default: report)"
     )
-    call.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    call.add_device()
     args = call.parse()
     folder_to_write(args.out, "--out")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrcn.cli.call import Call, file_to_write, seconds
+from lrcn.cli.call import Call, file_to_write
 from lrcn.cli.caption import add_decoding, check_decoding, decoding_of, write_pieces
 from lrcn.cli.recognize import Named, Work, named_inputs
 from lrcn.cli.status import Status
@@ -51,13 +51,10 @@ def describe(call: Call) -> int:
         metavar="MODEL",
         help="where the model is given labels: what says them of a video; once for each slot",
     )
-    call.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    call.add_argument(
-        "--start", type=seconds, default=0.0, metavar="S", help="seconds into each video to begin at"
-    )
-    call.add_argument("--end", type=seconds, metavar="S", help="seconds into each video to stop at")
+    call.add_device()
+    call.add_span()
     add_decoding(call)
-    call.add_argument("--format", choices=_FORMATS, default="table", help="what is written (default: table)")
+    call.add_format(_FORMATS)
     call.add_argument(
         "--out",
         metavar="FILE",

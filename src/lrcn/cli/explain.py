@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrcn.cli.call import Call, folder_to_write, seconds
+from lrcn.cli.call import Call, folder_to_write
 from lrcn.cli.recognize import VIDEO_OUT, Named, Work, check_files, named_inputs
 from lrcn.cli.status import Status
 from lrcn.data.media import is_live
@@ -38,10 +38,7 @@ def explain(call: Call) -> int:
         help="a video, a folder of videos, a folder of numbered frames, a pattern in quotes, a URL, or - for a "
         "list on standard input, one a line",
     )
-    call.add_argument(
-        "--model", default="camera-moves", help="a name of `lrcn models`, a folder, or hf-hub:owner/name"
-    )
-    call.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    call.add_recognizer()
     call.add_argument("--label", help="what to explain (default: each video's most probable label)")
     call.add_argument(
         "--save",
@@ -55,10 +52,7 @@ def explain(call: Call) -> int:
     )
     call.add_argument("--format", choices=("table", "jsonl"), default="table", help="what is told in text")
     call.add_argument("--out", metavar="FILE", help="write the text there instead of standard output")
-    call.add_argument(
-        "--start", type=seconds, default=0.0, metavar="S", help="seconds into each video to begin at"
-    )
-    call.add_argument("--end", type=seconds, metavar="S", help="seconds into each video to stop at")
+    call.add_span()
     args = call.parse()
     named = named_inputs("explain", args.inputs, _why_not)
     if args.save is not None:

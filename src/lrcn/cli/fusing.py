@@ -39,7 +39,7 @@ def fuse(call: Call) -> int:
     call.add_argument(
         "--split", help="which split to tune on (default: dev where the data have splits, else all clips)"
     )
-    call.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    call.add_device()
     call.add_argument("--out", metavar="DIR", type=Path, required=True, help="the model folder")
     args = call.parse()
     if args.weights is not None and args.tune is not None:

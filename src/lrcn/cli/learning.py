@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrcn.cli.call import JSON_OR_TABLE, Call, existing, folder_to_write
+from lrcn.cli.call import Call, existing, folder_to_write
 from lrcn.cli.data import rows_of
 from lrcn.cli.status import Status, say
 from lrcn.config import dotted_changes
@@ -114,10 +114,8 @@ def evaluate(call: Call) -> int:
         action="store_true",
         help="of a model that writes captions: in half precision, which is faster where the processor has it",
     )
-    call.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    call.add_argument(
-        "--format", choices=JSON_OR_TABLE, default="table", help="what is written (default: table)"
-    )
+    call.add_device()
+    call.add_format()
     call.add_argument(
         "--out",
         metavar="DIR",

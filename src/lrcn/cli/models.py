@@ -5,16 +5,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lrcn.cli.call import JSON_OR_TABLE, Call, folder_to_write
+from lrcn.cli.call import Call, folder_to_write
 from lrcn.errors import LrcnError
 
 
 def models(call: Call) -> int:
     """Lists the models that ship."""
     call.example("lrcn models", "lrcn models --format json")
-    call.add_argument(
-        "--format", choices=JSON_OR_TABLE, default="table", help="what is written (default: table)"
-    )
+    call.add_format()
     args = call.parse()
     found = [_entry(folder.parent) for folder in sorted(_shipped().glob("*/config.json"))]
     if args.format == "json":

@@ -43,11 +43,8 @@ def recognize(call: Call) -> int:
         help="a video, a folder of videos, a folder of numbered frames, a pattern in quotes, a URL, or - for a "
         "list on standard input, one a line",
     )
-    call.add_argument(
-        "--model", default="camera-moves", help="a name of `lrcn models`, a folder, or hf-hub:owner/name"
-    )
-    call.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    call.add_argument("--format", choices=_FORMATS, default="table", help="what is written (default: table)")
+    call.add_recognizer()
+    call.add_format(_FORMATS)
     call.add_argument(
         "--out",
         metavar="FILE|FOLDER",
@@ -58,10 +55,7 @@ def recognize(call: Call) -> int:
         metavar="FILE|FOLDER",
         help="also write the videos with their timeline drawn below; several: a folder",
     )
-    call.add_argument(
-        "--start", type=seconds, default=0.0, metavar="S", help="seconds into each video to begin at"
-    )
-    call.add_argument("--end", type=seconds, metavar="S", help="seconds into each video to stop at")
+    call.add_span()
     call.add_argument(
         "--smoothing",
         type=seconds,

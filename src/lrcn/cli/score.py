@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from lrcn.cli.call import JSON_OR_TABLE, Call, existing
+from lrcn.cli.call import Call, existing
 from lrcn.cli.status import Status
 
 
@@ -32,9 +32,7 @@ def score(call: Call) -> int:
     )
     call.add_argument("--meteor", action="store_true", help="also METEOR; needs lrcn[metrics]")
     call.add_argument("--spice", action="store_true", help="also SPICE; needs lrcn[metrics] and its models")
-    call.add_argument(
-        "--format", choices=JSON_OR_TABLE, default="table", help="what is written (default: table)"
-    )
+    call.add_format()
     args = call.parse()
     for path in (args.references, args.predictions):
         existing(path, "a file of captions")

@@ -40,14 +40,14 @@ def search(call: Call) -> int:
     call.add_argument("words", nargs="*", metavar="WORDS", help="what to look for")
     call.add_argument("--image", metavar="PHOTO", help="look for photos like this one: a file or a URL")
     call.add_argument("--top", type=whole, default=10, metavar="N", help="how many photos (default: 10)")
-    call.add_argument("--format", choices=_FORMATS, default="table", help="what is written (default: table)")
+    call.add_format(_FORMATS)
     call.add_argument("--html", metavar="FILE", type=Path, help="also write a page with the photos, small")
     call.add_argument(
         "--model",
         default="search-flickr8k",
         help="a name of `lrcn models`, a folder, or hf-hub:owner/name (default: search-flickr8k)",
     )
-    call.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    call.add_device()
     call.add_argument(
         "--no-update", action="store_true", help="do not look for photos that are new, changed or gone"
     )

@@ -94,7 +94,7 @@ def _add_options(call: Call) -> None:
         metavar="MODEL",
         help="searches them (default: search-flickr8k)",
     )
-    call.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    call.add_device()
     call.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: 127.0.0.1)")
     call.add_argument("--port", type=_port, default=8000, help="0 is any that is free (default: 8000)")
     call.add_argument(

@@ -46,10 +46,7 @@ def watch(call: Call) -> int:
         metavar="SOURCE",
         help="the number of a camera, an address (rtsp, http, ...), a video or a folder of numbered frames",
     )
-    call.add_argument(
-        "--model", default="camera-moves", help="a name of `lrcn models`, a folder, or hf-hub:owner/name"
-    )
-    call.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    call.add_recognizer()
     call.add_argument(
         "--out",
         metavar="FILE",

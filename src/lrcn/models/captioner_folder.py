@@ -1,18 +1,20 @@
 """The model folder of a captioner: networks, preprocessing of photos, vocabulary, and how sentences are chosen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lrcn.data.photos import PhotoPreprocess
-from lrcn.data.tokenizer import Tokenizer, load_tokenizer
-from lrcn.errors import LrcnError
+from lrcn.data.tokenizer import Tokenizer
 from lrcn.generate import Decoding
 from lrcn.models.captioner import Captioner, CaptionerConfig
-from lrcn.models.folder import filled, read_config, read_metrics, read_part, read_weights, save_task
+from lrcn.models.cnn import without_pretrained
+from lrcn.models.folder import read_config, read_metrics, read_part, save_task
+from lrcn.models.words_folder import read_network
 
 if TYPE_CHECKING:
     from lrcn.data.photo import PhotoSource
@@ -77,30 +79,16 @@ def load_captioner(folder: str | Path, device: str | torch.device = "cpu") -> Lo
     config = read_config(folder, ("caption",))
     preprocess = read_part(PhotoPreprocess, "preprocess", config, folder)
     decoding = read_part(Decoding, "decoding", config, folder)
-    model_config = read_part(CaptionerConfig, "model", config, folder)
-    tokenizer = load_tokenizer(folder / "tokenizer.json")
-    tensors = read_weights(folder)
-    refuse_other_words(tensors.get("decoder.embedding.weight"), tokenizer, folder)
     # The folder's own weights are all there is to load; the pretrained ones it began from are not looked for.
-    model_config = replace(model_config, encoder=replace(model_config.encoder, weights="none"))
+    settings = without_pretrained(read_part(CaptionerConfig, "model", config, folder))
+    model, tokenizer = read_network(
+        folder, partial(Captioner, settings), ["decoder.embedding.weight"], device
+    )
     return LoadedCaptioner(
-        model=filled(Captioner(model_config, tokenizer.size), tensors, folder).to(device).eval(),
+        model=model,
         preprocess=preprocess,
         tokenizer=tokenizer,
         decoding=decoding,
         folder=folder,
         metrics=read_metrics(folder),
     )
-
-
-def refuse_other_words(vectors: torch.Tensor | None, tokenizer: Tokenizer, folder: Path) -> None:
-    """Compares a vocabulary with the words' vectors (V, E) of the weights beside it.
-
-    Raises:
-        LrcnError: they are of different sizes.
-    """
-    if vectors is not None and len(vectors) != tokenizer.size:
-        raise LrcnError(
-            f"{folder / 'tokenizer.json'} has {tokenizer.size} words, but model.safetensors {len(vectors)}; copy the "
-            "whole folder again."
-        )

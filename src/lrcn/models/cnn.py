@@ -6,10 +6,10 @@ Two parts, cut where a feature cache fits: `maps` (the pretrained network, uint8
 
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -25,6 +25,8 @@ from lrcn.errors import LrcnError
 from lrcn.models.caffenet import HYBRID_CAFFENET, HybridCaffeNet, Mean
 from lrcn.models.plain import PLAIN, PlainCNN, standardized
 from lrcn.models.weights import load_weights
+
+Networks = TypeVar("Networks")
 
 _IN_MODEL = "encoder.backbone."
 """What a model folder puts before the names of its network's tensors."""
@@ -246,6 +248,13 @@ class FrameEncoder(nn.Module):
             maps = self._network(self.mean.new_zeros(self._probe_size))
         slopes = torch.autograd.grad(maps.sum(), parameters, allow_unused=True)
         return {name for name, slope in zip(names, slopes, strict=True) if slope is not None}
+
+
+def without_pretrained(settings: Networks) -> Networks:
+    """The same networks, whose CNN (`settings.encoder`) looks for no pretrained weights: others are put in."""
+    given: Any = settings
+    found: Networks = replace(given, encoder=replace(given.encoder, weights="none"))
+    return found
 
 
 def learning_parameters(encoder: FrameEncoder) -> Iterator[nn.Parameter]:

@@ -1,7 +1,8 @@
 """The model folder of a describer: networks, vocabulary, and how what is given reaches them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,14 @@ import torch
 
 from lrcn.data.sampling import Sampling
 from lrcn.data.slots import Slots
-from lrcn.data.tokenizer import Tokenizer, load_tokenizer
+from lrcn.data.tokenizer import Tokenizer
 from lrcn.data.transforms import Preprocess
 from lrcn.errors import LrcnError
 from lrcn.generate import Decoding
-from lrcn.models.captioner_folder import refuse_other_words
+from lrcn.models.cnn import without_pretrained
 from lrcn.models.describer import Describer, DescriberConfig
-from lrcn.models.folder import filled, read_config, read_metrics, read_part, read_weights, save_task
+from lrcn.models.folder import read_config, read_metrics, read_part, save_task
+from lrcn.models.words_folder import read_network
 
 if TYPE_CHECKING:
     from lrcn.predict_descriptions import Description, Given
@@ -106,14 +108,11 @@ def load_describer(folder: str | Path, device: str | torch.device = "cpu") -> Lo
                 f"{folder / 'config.json'} has {slots.size} labels in slots, and its model is given "
                 f"{model_config.given}; copy the whole folder again."
             )
-    tokenizer = load_tokenizer(folder / "tokenizer.json")
-    tensors = read_weights(folder)
-    vectors = [value for name, value in tensors.items() if name in _WORDS]
-    refuse_other_words(next(iter(vectors), None), tokenizer, folder)
     # The folder's own weights are all there is to load; the pretrained ones it began from are not looked for.
-    model_config = replace(model_config, encoder=replace(model_config.encoder, weights="none"))
+    made = partial(Describer, without_pretrained(model_config))
+    model, tokenizer = read_network(folder, made, _WORDS, device)
     return LoadedDescriber(
-        model=filled(Describer(model_config, tokenizer.size), tensors, folder).to(device).eval(),
+        model=model,
         tokenizer=tokenizer,
         slots=slots,
         preprocess=read_part(Preprocess, "preprocess", config, folder),

@@ -13,7 +13,7 @@ What each task keeps besides is read and written in a file of its own, which `TA
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,7 @@ from lrcn.data.tokenizer import Tokenizer
 from lrcn.data.transforms import Preprocess
 from lrcn.errors import LrcnError
 from lrcn.files import whole_folder, write_whole
+from lrcn.models.cnn import without_pretrained
 from lrcn.models.recognizer import Recognizer, RecognizerConfig
 from lrcn.models.weights import WHOLE, load_weights, write_weights
 
@@ -139,9 +140,9 @@ def load_folder(folder: str | Path, device: str | torch.device = "cpu") -> Loade
     tensors = read_weights(folder)
     _compare_labels(tensors, labels, folder)
     # The folder's own weights are all there is to load; the pretrained ones it began from are not looked for.
-    model_config = replace(model_config, encoder=replace(model_config.encoder, weights="none"))
+    network = Recognizer(without_pretrained(model_config), labels)
     return Loaded(
-        model=filled(Recognizer(model_config, labels), tensors, folder).to(device).eval(),
+        model=filled(network, tensors, folder).to(device).eval(),
         preprocess=preprocess,
         sampling=sampling,
         labels=labels,

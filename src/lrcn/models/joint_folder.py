@@ -1,7 +1,8 @@
 """The model folder of a joint embedding: networks, preprocessing of photos and vocabulary."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lrcn.data.photos import PhotoPreprocess
-from lrcn.data.tokenizer import Tokenizer, load_tokenizer
-from lrcn.models.captioner_folder import refuse_other_words
-from lrcn.models.folder import filled, read_config, read_metrics, read_part, read_weights, save_task
+from lrcn.data.tokenizer import Tokenizer
+from lrcn.models.cnn import without_pretrained
+from lrcn.models.folder import read_config, read_metrics, read_part, save_task
 from lrcn.models.joint import JointConfig, JointEmbedding
+from lrcn.models.words_folder import read_network
 
 
 @dataclass
@@ -75,14 +77,11 @@ def load_joint(folder: str | Path, device: str | torch.device = "cpu") -> Loaded
     folder = Path(folder)
     config = read_config(folder, ("embed",))
     preprocess = read_part(PhotoPreprocess, "preprocess", config, folder)
-    model_config = read_part(JointConfig, "model", config, folder)
-    tokenizer = load_tokenizer(folder / "tokenizer.json")
-    tensors = read_weights(folder)
-    refuse_other_words(tensors.get("embedding.weight"), tokenizer, folder)
     # The folder's own weights are all there is to load; the pretrained ones it began from are not looked for.
-    model_config = replace(model_config, encoder=replace(model_config.encoder, weights="none"))
+    settings = without_pretrained(read_part(JointConfig, "model", config, folder))
+    model, tokenizer = read_network(folder, partial(JointEmbedding, settings), ["embedding.weight"], device)
     return LoadedJoint(
-        model=filled(JointEmbedding(model_config, tokenizer.size), tensors, folder).to(device).eval(),
+        model=model,
         preprocess=preprocess,
         tokenizer=tokenizer,
         folder=folder,

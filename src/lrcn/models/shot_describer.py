@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lrcn.errors import LrcnError
 from lrcn.models.arrangements import Seen
 from lrcn.models.captioner import Captioner, CaptionerConfig
+from lrcn.models.cnn import without_pretrained
 from lrcn.models.decoder import Decoder
 from lrcn.models.recognizer import Recognizer, RecognizerConfig
 from lrcn.models.recurrent import State
@@ -163,8 +164,5 @@ def begin_from(captioner: Captioner, begun: Captioner) -> None:
 
 def without_weights(config: ShotDescriberConfig) -> ShotDescriberConfig:
     """The same networks, which look for no pretrained weights."""
-    captioner = replace(config.captioner, encoder=replace(config.captioner.encoder, weights="none"))
-    recognizer = config.recognizer
-    if recognizer is not None:
-        recognizer = replace(recognizer, encoder=replace(recognizer.encoder, weights="none"))
-    return replace(config, captioner=captioner, recognizer=recognizer)
+    recognizer = None if config.recognizer is None else without_pretrained(config.recognizer)
+    return replace(config, captioner=without_pretrained(config.captioner), recognizer=recognizer)

@@ -2,19 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from lrcn.data.sampling import Sampling
-from lrcn.data.tokenizer import Tokenizer, load_tokenizer
+from lrcn.data.tokenizer import Tokenizer
 from lrcn.data.transforms import Preprocess
 from lrcn.generate import Decoding
-from lrcn.models.captioner_folder import refuse_other_words
 from lrcn.models.describer_folder import SHOTS, LoadedDescriber, load_describer
-from lrcn.models.folder import filled, read_config, read_metrics, read_part, read_weights, save_task
+from lrcn.models.folder import read_config, read_metrics, read_part, save_task
 from lrcn.models.shot_describer import ShotDescriber, ShotDescriberConfig, without_weights
+from lrcn.models.words_folder import read_network
 
 if TYPE_CHECKING:
     from lrcn.data.manifest import Row
@@ -98,14 +99,12 @@ def load_shot_describer(folder: str | Path, device: str | torch.device = "cpu") 
     folder = Path(folder)
     config = read_config(folder, ("describe",))
     parts: dict[str, Any] = {name: read_part(kind, name, config, folder) for name, kind in _PARTS.items()}
-    model_config = read_part(ShotDescriberConfig, "model", config, folder)
-    tokenizer = load_tokenizer(folder / "tokenizer.json")
-    tensors = read_weights(folder)
-    refuse_other_words(tensors.get("captioner.decoder.embedding.weight"), tokenizer, folder)
     # The folder's own weights are all there is to load; the pretrained ones it began from are not looked for.
-    model = ShotDescriber(without_weights(model_config), tokenizer.size)
+    settings = without_weights(read_part(ShotDescriberConfig, "model", config, folder))
+    vectors = ["captioner.decoder.embedding.weight"]
+    model, tokenizer = read_network(folder, partial(ShotDescriber, settings), vectors, device)
     return LoadedShotDescriber(
-        model=filled(model, tensors, folder).to(device).eval(),
+        model=model,
         tokenizer=tokenizer,
         folder=folder,
         metrics=read_metrics(folder),

@@ -38,7 +38,7 @@ def run_study(recipe: CaptionRecipe, out: str | Path, report: Report = print) ->
     out = Path(out)
     variants = study.variants or {"as it stands": {}}
     with joined_team() as team:
-        tell: Report = report if team.leads else _silent
+        tell = team.heard(report)
 
         def add(name: str, runs: list[dict[str, Any]]) -> None:
             rows.append({"variant": name, "seeds": len(runs), **_summary(runs)})

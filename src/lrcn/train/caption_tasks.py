@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lrcn.data.datasets import IGNORED_LABEL
 from lrcn.data.photos import CaptionedPhotos
 from lrcn.data.tokenizer import EOS, Tokenizer
+from lrcn.errors import LrcnError
 from lrcn.evaluate.captioning import Show, as_words, written
 from lrcn.evaluate.captions import CiderD
 from lrcn.generate import Decoding
@@ -23,6 +24,20 @@ _FEWEST = 24
 """Sentences of such a group: fewer waste the kernels' width."""
 
 
+def refuse_impossible(views: int, label_smoothing: float, loss_scale: float) -> None:
+    """Keeps a recipe from settings that mean nothing.
+
+    Raises:
+        LrcnError: one of them does; the sentence names it.
+    """
+    if views < 1:
+        raise LrcnError(f"views is {views}: give 1 or more.")
+    if not 0 <= label_smoothing < 1:
+        raise LrcnError(f"label_smoothing is {label_smoothing}: give a share from 0 to below 1.")
+    if not loss_scale > 0:
+        raise LrcnError(f"loss_scale is {loss_scale}: give a number above 0.")
+
+
 class CaptionTask:
     """Cross-entropy with the next word of every sentence, mean over all words and ends of the batch.
 
@@ -34,6 +49,7 @@ class CaptionTask:
         label_smoothing: share of the target spread over the other words.
         loss_scale: multiplies the loss. Caffe sums over the steps of a sentence where this takes the mean: the paper's
             rates and its limit on the gradient go with 20 times the mean, whatever the lengths.
+        show: of other things than photos, see `lrcn.evaluate.captioning.written`.
     """
 
     def __init__(
@@ -45,11 +61,12 @@ class CaptionTask:
         *,
         label_smoothing: float = 0.0,
         loss_scale: float = 1.0,
+        show: Show | None = None,
     ) -> None:
         self.clips = clips
         self.label_smoothing = label_smoothing
         self.loss_scale = loss_scale
-        self.judge = None if dev is None else DevJudge(dev, tokenizer, select)
+        self.judge = None if dev is None else DevJudge(dev, tokenizer, select, type(clips), show)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The scalar loss of a batch of `collate_captioned`."""

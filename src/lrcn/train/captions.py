@@ -1,35 +1,33 @@
 """From a recipe with `task: caption` to a captioner's model folder with its numbers."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from lrcn.config import from_values, merge, read_layers, to_values, to_yaml
-from lrcn.data.manifest import Row
+from lrcn.config import from_values, merge, read_layers, to_values
 from lrcn.data.photos import CaptionedPhotos, PhotoPreprocess
-from lrcn.data.tokenizer import Tokenizer
 from lrcn.data.transforms import Augment
 from lrcn.errors import LrcnError
-from lrcn.evaluate.captioning import Show, has_meteor, measure, written
 from lrcn.evaluate.captions import CaptionScores
-from lrcn.files import write_whole
 from lrcn.fingerprint import fingerprint
-from lrcn.generate import Decoding, Sentence
+from lrcn.generate import Decoding
 from lrcn.models.captioner import Captioner, CaptionerConfig
 from lrcn.models.captioner_folder import LoadedCaptioner, load_captioner, save_captioner
 from lrcn.models.zoo import chosen_device, load
-from lrcn.train.caption_tasks import CaptionTask
+from lrcn.train.caption_tasks import CaptionTask, refuse_impossible
+from lrcn.train.card import card
 from lrcn.train.distributed import Team, joined_team
-from lrcn.train.loop import LoopConfig, Task, fit
-from lrcn.train.photo_splits import CaptionData, PhotoPart, PhotoSplit, WordsConfig, featured, photo_split
+from lrcn.train.loop import LoopConfig
+from lrcn.train.outcome import finished, learned_from, score_facts, score_values, scored, written_about
+from lrcn.train.photo_splits import CaptionData, PhotoSplit, WordsConfig, photo_split
 from lrcn.train.recipe import with_whole_paths
-from lrcn.train.run import Report, Result, cache_folder, draw_curves
+from lrcn.train.run import Report, Result
 from lrcn.train.scst import SelfCritical, SelfCriticalTask
-from lrcn.train.tracking import counting
+from lrcn.train.stretches import Stretches
 
 
 @dataclass(frozen=True)
@@ -101,12 +99,7 @@ class CaptionRecipe:
     study: CaptionStudy | None = None
 
     def __post_init__(self) -> None:
-        if self.views < 1:
-            raise LrcnError(f"views is {self.views}: give 1 or more.")
-        if not 0 <= self.label_smoothing < 1:
-            raise LrcnError(f"label_smoothing is {self.label_smoothing}: give a share from 0 to below 1.")
-        if not self.loss_scale > 0:
-            raise LrcnError(f"loss_scale is {self.loss_scale}: give a number above 0.")
+        refuse_impossible(self.views, self.label_smoothing, self.loss_scale)
 
 
 def read_caption_recipe(path: str | Path, changes: Mapping[str, Any] | None = None) -> CaptionRecipe:
@@ -149,9 +142,8 @@ def train(recipe: CaptionRecipe, out: str | Path, report: Report = print) -> Res
     """
     out = Path(out)
     with joined_team() as team:
-        tell: Report = report if team.leads else _silent
         begun = load(recipe.init, "cpu", tasks=("caption",)) if recipe.init else None
-        split = read_split(recipe, tell, begun)
+        split = read_split(recipe, team.heard(report), begun)
         model = train_split(recipe, split, out, team, begun)
         if not team.leads:
             return Result(out / "model", use=_USE)
@@ -162,9 +154,7 @@ def read_split(recipe: CaptionRecipe, report: Report, begun: LoadedCaptioner | N
     """The recipe's photos, with the vocabulary of the model it begins from, if it begins from one."""
     kept = None if begun is None else begun.tokenizer
     split = photo_split(recipe.data, recipe.words, recipe.preprocess, recipe.augment, report, kept)
-    parts = {"training": split.train, "dev": split.dev, "test": split.test}
-    counts = [f"{len(part.rows)} {name}" for name, part in parts.items() if part is not None]
-    report(f"Photos: {', '.join(counts)}.")
+    report(f"Photos: {split.counts()}.")
     return split
 
 
@@ -182,25 +172,12 @@ def train_split(
     if begun is not None:
         _begin_from(model, begun, recipe.init)
     model.to(team.device(chosen_device(recipe.device)))
-    key = run_key(recipe, split)
-
-    def features(workers: int) -> PhotoSplit:
-        return featured(split, model.encoder, cache_folder(out), recipe.views, team, workers)
-
-    def stretch(folder: str, config: LoopConfig, task: Task, what: str) -> None:
-        (out / folder).mkdir(parents=True, exist_ok=True)
-        fit(model, task, config, out / folder, recipe=key, team=team, name=f"{name}{what}")
-
-    shown = split if model.encoder.tuned else features(recipe.train.workers)
-    stretch("train", recipe.train, _likelihood(recipe, shown), "")
-    if recipe.tune is not None:
-        model.encoder.set_tuned(recipe.tune_stages)
-        stretch("tune", recipe.tune, _likelihood(recipe, split), ", CNN too")
+    stretches = Stretches(out, run_key(recipe, split), team, name)
+    shown = stretches.both(model, recipe, split, partial(_likelihood, recipe))
     if recipe.self_critical is not None:
         model.encoder.set_tuned(0)
-        shown = (
-            shown if recipe.tune is None and not recipe.model.encoder.tune else features(recipe.train.workers)
-        )
+        if recipe.tune is not None or recipe.model.encoder.tune:
+            shown = stretches.featured(split, model.encoder, recipe.views, recipe.train.workers)
         task = SelfCriticalTask(
             CaptionedPhotos(shown.train.photos, shown.train.sentences),
             shown.train,
@@ -209,7 +186,7 @@ def train_split(
             recipe.select,
             recipe.self_critical,
         )
-        stretch("self-critical", recipe.self_critical.loop, task, ", self-critical")
+        stretches.one("self-critical", model, task, recipe.self_critical.loop, ", self-critical")
     return model.eval()
 
 
@@ -243,98 +220,20 @@ def _begin_from(model: Captioner, begun: LoadedCaptioner, name: str) -> None:
 _USE = "lrcn caption PHOTO --model {}"
 
 
-def judged(
-    loaded: Any,
-    part: PhotoPart,
-    decoding: Decoding,
-    name: str,
-    meteor: bool | None,
-    show: Show | None = None,
-) -> tuple[list[Sentence], CaptionScores]:
-    """What a captioner writes about photos, and how it scores.
-
-    Args:
-        loaded: the captioner, or what else writes.
-        part: the photos.
-        decoding: how sentences are chosen.
-        name: of the photos, for the progress bar.
-        meteor: whether METEOR is measured; None: where it is installed.
-        show: see `lrcn.evaluate.captioning.written`.
-    """
-    progress = counting(f"sentences about {name}")
-    sentences = written(loaded.model, part.photos, decoding, show=show, progress=progress)
-    wanted = has_meteor() if meteor is None else meteor
-    return sentences, measure(loaded.tokenizer, part.rows, sentences, meteor=wanted)
-
-
 def _finish(recipe: CaptionRecipe, split: PhotoSplit, model: Captioner, out: Path) -> Result:
-    # What is measured is what is kept, which is rounded to half precision.
-    save_captioner(out / "model", model, recipe.preprocess, split.tokenizer, recipe.decoding)
-    kept = load_captioner(out / "model", model.decoder.bias.device)
-    found: dict[str, CaptionScores] = {}
-    for name, part in (("dev", split.dev), ("test", split.test)):
-        if part is not None:
-            sentences, found[name] = judged(kept, part, recipe.decoding, name, recipe.meteor)
-            write_sentences(out / f"{name}.jsonl", part.rows, split.tokenizer, sentences)
-    values: dict[str, Any] = {
-        name: {"photos": len(scores.per_image), **scores.to_json()["corpus"]}
-        for name, scores in found.items()
-    }
-    if values:
-        name = list(values)[-1]
-        values["headline"] = f"{name} CIDEr-D {100 * values[name]['cider_d']:.1f}"
-    card = caption_card(recipe, split, found)
     rest = (recipe.preprocess, split.tokenizer, recipe.decoding)
-    save_captioner(out / "model", kept.model, *rest, metrics=values, card=card)
-    write_whole(out / "metrics.json", json.dumps(values, indent=2) + "\n")
-    write_whole(out / "recipe.yaml", to_yaml(recipe))
-    stages = {"train": recipe.train, "tune": recipe.tune, "self-critical": recipe.self_critical}
-    draw_curves(out, [folder for folder, stage in stages.items() if stage is not None])
-    lines = [f"{name}: {line}" for name, scores in found.items() for line in scores.lines()]
-    return Result(out / "model", values, lines, use=_USE)
+    # What is measured is what is kept, which is rounded to half precision.
+    save_captioner(out / "model", model, *rest)
+    kept = load_captioner(out / "model", model.decoder.bias.device)
+    sentences = written_about(kept, split, recipe.decoding, out)
+    found = scored(split, sentences, recipe.meteor)
+    values = score_values(found, "photos", "cider_d", "CIDEr-D")
+    save_captioner(out / "model", kept.model, *rest, metrics=values, card=caption_card(recipe, split, found))
+    return finished(recipe, out, values, {name: scores.lines() for name, scores in found.items()}, _USE)
 
 
 def caption_card(recipe: CaptionRecipe, split: PhotoSplit, found: Mapping[str, CaptionScores]) -> str:
     """Markdown for a model folder's README.md."""
-    sentences = sum(map(len, split.train.sentences))
-    parts = [
-        f"# {recipe.name}",
-        recipe.description.strip() or "A recurrent convolutional network that writes sentences about photos.",
-        f"**Vocabulary**: {split.tokenizer.size - 2} words.",
-        f"**Trained on** {len(split.train.rows)} photos with {sentences} sentences, seed {recipe.train.seed}.",
-    ]
-    if found:
-        parts.append("\n".join(score_table(found)))
-        parts.append(
-            "In hundredths, CIDEr-D also. One run, no spread: repeat it with other seeds before comparing."
-        )
-    parts.append(f"**How it was made**: `lrcn train recipe.yaml` with\n\n```yaml\n{to_yaml(recipe)}```")
-    return "\n\n".join(parts) + "\n"
-
-
-def score_table(found: Mapping[str, CaptionScores], what: str = "photos") -> list[str]:
-    """A Markdown table of scores in hundredths, a row a split."""
-    metrics = list(next(iter(found.values())).corpus)
-    rows = [
-        " | ".join([name, str(len(scores.per_image)), *(f"{100 * scores.corpus[m]:.1f}" for m in metrics)])
-        for name, scores in found.items()
-    ]
-    head = ["split", what, *(metric.replace("_", "-").upper() for metric in metrics)]
-    return [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {row} |" for row in rows)]
-
-
-def write_sentences(path: Path, rows: list[Row], tokenizer: Tokenizer, sentences: list[Sentence]) -> None:
-    """One JSON object a photo, as `lrcn caption` writes them."""
-    records = [
-        {
-            "path": row.path,
-            "caption": tokenizer.sentence(sentence.words, finished=sentence.finished),
-            "log_prob": round(sentence.log_prob, 4),
-        }
-        for row, sentence in zip(rows, sentences, strict=True)
-    ]
-    write_whole(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
-
-
-def _silent(_: str) -> None:
-    pass
+    about = "A recurrent convolutional network that writes sentences about photos."
+    facts = [*learned_from(split, "photos", recipe.train.seed), *score_facts(found, "photos")]
+    return card(recipe, about, facts)

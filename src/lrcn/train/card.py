@@ -1,6 +1,7 @@
 """The model card: what a model is, from what it was made, and what was measured."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from lrcn.config import to_yaml
 from lrcn.evaluate.detection import DetectionMetrics
@@ -8,22 +9,45 @@ from lrcn.evaluate.recognition import RecognitionMetrics
 from lrcn.train.recipe import Recipe
 from lrcn.train.splits import Split, clips_in
 
+NO_SPREAD = "One run, no spread: repeat it with other seeds before comparing."
+"""What stands below the numbers of a single run."""
+
+
+class Named(Protocol):
+    """What every recipe says of itself."""
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+
+    @property
+    def description(self) -> str:
+        """What it is for; may be empty."""
+
+
+def card(recipe: Named, about: str, facts: Iterable[str]) -> str:
+    """Markdown for a model folder's README.md.
+
+    Args:
+        recipe: how the model was made.
+        about: stands in place of a description where the recipe has none.
+        facts: paragraphs: from what it was made, and what was measured.
+    """
+    made = f"**How it was made**: `lrcn train recipe.yaml` with\n\n```yaml\n{to_yaml(recipe)}```"
+    return "\n\n".join([f"# {recipe.name}", recipe.description.strip() or about, *facts, made]) + "\n"
+
 
 def model_card(
     recipe: Recipe, split: Split, metrics: Mapping[str, RecognitionMetrics | DetectionMetrics]
 ) -> str:
-    """Markdown for a model folder's README.md."""
-    parts = [
-        f"# {recipe.name}",
-        recipe.description.strip() or "A recurrent convolutional network trained with lrcn.",
+    """The card of a recogniser."""
+    facts = [
+        f"**Classes** ({len(split.labels)}): {', '.join(split.labels)}.",
+        f"**Trained on** {clips_in(split.train)} clips, seed {recipe.train.seed}.",
     ]
-    parts.append(f"**Classes** ({len(split.labels)}): {', '.join(split.labels)}.")
-    parts.append(f"**Trained on** {clips_in(split.train)} clips, seed {recipe.train.seed}.")
     if metrics:
-        parts.append("\n".join(_table(metrics)))
-        parts.append("One run, no spread: repeat it with other seeds before comparing.")
-    parts.append(f"**How it was made**: `lrcn train recipe.yaml` with\n\n```yaml\n{to_yaml(recipe)}```")
-    return "\n\n".join(parts) + "\n"
+        facts += ["\n".join(_table(metrics)), NO_SPREAD]
+    return card(recipe, "A recurrent convolutional network trained with lrcn.", facts)
 
 
 def _table(metrics: Mapping[str, RecognitionMetrics | DetectionMetrics]) -> list[str]:

@@ -1,14 +1,14 @@
 """From a recipe with `task: describe` to a describer's model folder with its numbers."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from lrcn.config import from_values, merge, read_layers, to_values, to_yaml
+from lrcn.config import from_values, merge, read_layers, to_values
 from lrcn.data.cooking import CookingConfig, cooking_rows
 from lrcn.data.datasets import ClipDataset, ClipSource
 from lrcn.data.descriptions import DescribedClips, LabelClips, shown
@@ -19,26 +19,20 @@ from lrcn.data.slots import Slots
 from lrcn.data.transforms import Augment, Preprocess
 from lrcn.errors import LrcnError
 from lrcn.evaluate.captions import CaptionScores
-from lrcn.files import write_whole
 from lrcn.fingerprint import fingerprint
 from lrcn.generate import Decoding
 from lrcn.models.describer import Describer, DescriberConfig
 from lrcn.models.describer_folder import LoadedDescriber, load_describer, save_describer
 from lrcn.models.zoo import chosen_device
-from lrcn.train.caption_tasks import CaptionTask, DevJudge
-from lrcn.train.captions import judged, score_table, write_sentences
+from lrcn.train.caption_tasks import CaptionTask, refuse_impossible
+from lrcn.train.card import card
 from lrcn.train.distributed import Team, joined_team
-from lrcn.train.loop import LoopConfig, fit
-from lrcn.train.photo_splits import (
-    CaptionData,
-    PhotoSplit,
-    WordsConfig,
-    captioned_rows,
-    captioned_split,
-    featured,
-)
+from lrcn.train.loop import LoopConfig
+from lrcn.train.outcome import finished, learned_from, score_facts, score_values, scored, written_about
+from lrcn.train.photo_splits import CaptionData, PhotoSplit, WordsConfig, captioned_rows, captioned_split
 from lrcn.train.recipe import with_whole_paths
-from lrcn.train.run import Report, Result, cache_folder, draw_curves
+from lrcn.train.run import Report, Result
+from lrcn.train.stretches import Stretches
 
 
 @dataclass(frozen=True)
@@ -126,12 +120,7 @@ class DescribeRecipe:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.views < 1:
-            raise LrcnError(f"views is {self.views}: give 1 or more.")
-        if not 0 <= self.label_smoothing < 1:
-            raise LrcnError(f"label_smoothing is {self.label_smoothing}: give a share from 0 to below 1.")
-        if not self.loss_scale > 0:
-            raise LrcnError(f"loss_scale is {self.loss_scale}: give a number above 0.")
+        refuse_impossible(self.views, self.label_smoothing, self.loss_scale)
         if self.tune is not None and self.model.inputs != "frames":
             raise LrcnError(
                 f"tune is set and model.inputs {self.model.inputs}: there is no CNN, leave it out."
@@ -187,7 +176,7 @@ def train(recipe: DescribeRecipe, out: str | Path, report: Report = print) -> Re
     """
     out = Path(out)
     with joined_team() as team:
-        split = read_split(recipe, report if team.leads else _silent)
+        split = read_split(recipe, team.heard(report))
         model, clips = train_split(recipe, split, out, team)
         if not team.leads:
             return Result(out / "model", use=_USE)
@@ -215,8 +204,7 @@ def read_split(recipe: DescribeRecipe, report: Report) -> DescribeSplit:
         return _clips(recipe, slots, rows, train)
 
     split = captioned_split(data, recipe.words, rows, clips, report)
-    parts = {"training": split.train, "dev": split.dev, "test": split.test}
-    report(f"Clips: {', '.join(f'{len(part.rows)} {name}' for name, part in parts.items() if part)}.")
+    report(f"Clips: {split.counts()}.")
     given = slots.size if slots is not None else 0
     if inputs == "features":
         given = located(split.train.rows[0], data.features).size
@@ -254,21 +242,8 @@ def train_split(
     torch.manual_seed(recipe.train.seed)
     config = replace(recipe.model, given=split.given)
     model = Describer(config, split.clips.tokenizer.size).to(team.device(chosen_device(recipe.device)))
-    key = run_key(recipe, split)
-
-    def stretch(folder: str, config: LoopConfig, clips: PhotoSplit, what: str) -> None:
-        (out / folder).mkdir(parents=True, exist_ok=True)
-        fit(model, _task(recipe, clips), config, out / folder, recipe=key, team=team, name=f"{name}{what}")
-
-    clips = split.clips
-    if model.encoder is not None and not model.encoder.tuned:
-        folder, workers = cache_folder(out), recipe.train.workers
-        clips = featured(clips, model.encoder, folder, recipe.views, team, workers)
-    stretch("train", recipe.train, clips, "")
-    if recipe.tune is not None and model.encoder is not None:
-        clips = split.clips
-        model.encoder.set_tuned(recipe.tune_stages)
-        stretch("tune", recipe.tune, clips, ", CNN too")
+    stretches = Stretches(out, run_key(recipe, split), team, name)
+    clips = stretches.both(model, recipe, split.clips, partial(_task, recipe))
     return model.eval(), clips
 
 
@@ -280,11 +255,15 @@ def run_key(recipe: DescribeRecipe, split: DescribeSplit) -> str:
 
 def _task(recipe: DescribeRecipe, split: PhotoSplit) -> CaptionTask:
     clips = DescribedClips(split.train.photos, split.train.sentences, pairs=recipe.pairs)
-    rest: Any = {"label_smoothing": recipe.label_smoothing, "loss_scale": recipe.loss_scale}
-    task = CaptionTask(clips, None, split.tokenizer, recipe.select, **rest)
-    if split.dev is not None:
-        task.judge = DevJudge(split.dev, split.tokenizer, recipe.select, DescribedClips, shown)
-    return task
+    return CaptionTask(
+        clips,
+        split.dev,
+        split.tokenizer,
+        recipe.select,
+        label_smoothing=recipe.label_smoothing,
+        loss_scale=recipe.loss_scale,
+        show=shown,
+    )
 
 
 # ---- what is left behind ----
@@ -300,43 +279,16 @@ def _finish(recipe: DescribeRecipe, split: DescribeSplit, model: Describer, out:
     # What is measured is what is kept, which is rounded to half precision.
     save_describer(out / "model", loaded)
     kept = load_describer(out / "model", model.decoder.bias.device)
-    found: dict[str, CaptionScores] = {}
-    for name, part in (("dev", clips.dev), ("test", clips.test)):
-        if part is not None:
-            sentences, found[name] = judged(kept, part, recipe.decoding, name, recipe.meteor, shown)
-            write_sentences(out / f"{name}.jsonl", part.rows, clips.tokenizer, sentences)
-    values: dict[str, Any] = {
-        name: {"clips": len(scores.per_image), **scores.to_json()["corpus"]} for name, scores in found.items()
-    }
-    if values:
-        name = list(values)[-1]
-        values["headline"] = f"{name} BLEU-4 {100 * values[name]['bleu_4']:.1f}"
+    sentences = written_about(kept, clips, recipe.decoding, out, shown)
+    found = scored(clips, sentences, recipe.meteor)
+    values = score_values(found, "clips", "bleu_4", "BLEU-4")
     save_describer(out / "model", kept, metrics=values, card=describer_card(recipe, clips, found))
-    write_whole(out / "metrics.json", json.dumps(values, indent=2) + "\n")
-    write_whole(out / "recipe.yaml", to_yaml(recipe))
-    draw_curves(out, ["train", *(["tune"] if recipe.tune is not None else [])])
-    lines = [f"{name}: {line}" for name, scores in found.items() for line in scores.lines()]
-    return Result(out / "model", values, lines, use=_USE)
+    return finished(recipe, out, values, {name: scores.lines() for name, scores in found.items()}, _USE)
 
 
 def describer_card(recipe: DescribeRecipe, clips: PhotoSplit, found: Mapping[str, CaptionScores]) -> str:
     """Markdown for a model folder's README.md."""
-    sentences = sum(map(len, clips.train.sentences))
-    parts = [
-        f"# {recipe.name}",
-        recipe.description.strip() or "A recurrent convolutional network that writes sentences about videos.",
-        f"**Given** {recipe.model.inputs}, read as {recipe.model.arrangement}.",
-        f"**Vocabulary**: {clips.tokenizer.size - 2} words.",
-        f"**Trained on** {len(clips.train.rows)} clips with {sentences} sentences, seed {recipe.train.seed}.",
-    ]
-    if found:
-        parts.append("\n".join(score_table(found, "clips")))
-        parts.append(
-            "In hundredths, CIDEr-D also. One run, no spread: repeat it with other seeds before comparing."
-        )
-    parts.append(f"**How it was made**: `lrcn train recipe.yaml` with\n\n```yaml\n{to_yaml(recipe)}```")
-    return "\n\n".join(parts) + "\n"
-
-
-def _silent(_: str) -> None:
-    pass
+    about = "A recurrent convolutional network that writes sentences about videos."
+    given = f"**Given** {recipe.model.inputs}, read as {recipe.model.arrangement}."
+    facts = [*learned_from(clips, "clips", recipe.train.seed), *score_facts(found, "clips")]
+    return card(recipe, about, [given, *facts])

@@ -1,7 +1,7 @@
 """Many processes, one training: what `torchrun` started is read from its environment; alone, nothing changes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +26,10 @@ class Team:
     def leads(self) -> bool:
         """Whether this process writes files and talks to the user."""
         return self.rank == 0
+
+    def heard(self, report: Callable[[str], None]) -> Callable[[str], None]:
+        """Whom this process tells: the leader `report`, the others nobody."""
+        return report if self.leads else lambda _: None
 
     def device(self, wanted: torch.device) -> torch.device:
         """The GPU of this process, where GPUs are used."""

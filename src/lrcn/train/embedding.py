@@ -1,6 +1,5 @@
 """From a recipe with `task: embed` to the model folder of a joint embedding, with its numbers."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,22 +8,24 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lrcn.config import from_values, merge, read_layers, to_values, to_yaml
+from lrcn.config import from_values, merge, read_layers, to_values
 from lrcn.data.photos import CaptionedPhotos, PhotoPreprocess
 from lrcn.data.transforms import Augment
 from lrcn.errors import LrcnError
 from lrcn.evaluate.finding import measure_embedding
 from lrcn.evaluate.retrieval import RetrievalMetrics
-from lrcn.files import write_whole
 from lrcn.fingerprint import fingerprint
 from lrcn.models.joint import JointConfig, JointEmbedding
 from lrcn.models.joint_folder import load_joint, save_joint
 from lrcn.models.zoo import chosen_device
+from lrcn.train.card import NO_SPREAD, card
 from lrcn.train.distributed import Team, joined_team
-from lrcn.train.loop import Batch, LoopConfig, fit
+from lrcn.train.loop import Batch, LoopConfig
+from lrcn.train.outcome import finished, learned_from
 from lrcn.train.photo_splits import CaptionData, PhotoPart, PhotoSplit, WordsConfig, featured, photo_split
 from lrcn.train.recipe import with_whole_paths
-from lrcn.train.run import Report, Result, cache_folder, draw_curves
+from lrcn.train.run import Report, Result, cache_folder
+from lrcn.train.stretches import Stretches
 
 _USE = 'lrcn search FOLDER "words" --model {}'
 
@@ -119,7 +120,7 @@ def train(recipe: EmbedRecipe, out: str | Path, report: Report = print) -> Resul
     """
     out = Path(out)
     with joined_team() as team:
-        tell: Report = report if team.leads else _silent
+        tell = team.heard(report)
         split = photo_split(recipe.data, recipe.words, recipe.preprocess, recipe.augment, tell)
         tell(
             f"Photos: {len(split.train.rows)} training{f', {len(split.dev.rows)} dev' if split.dev else ''}."
@@ -131,29 +132,26 @@ def train(recipe: EmbedRecipe, out: str | Path, report: Report = print) -> Resul
 def _trained(recipe: EmbedRecipe, split: PhotoSplit, out: Path, team: Team) -> JointEmbedding:
     torch.manual_seed(recipe.train.seed)
     model = JointEmbedding(recipe.model, split.tokenizer.size).to(team.device(chosen_device(recipe.device)))
+
+    def stretch(folder: str, split: PhotoSplit, config: LoopConfig) -> None:
+        clips = CaptionedPhotos(split.train.photos, split.train.sentences, pairs=True)
+        # The key tells features from photos, so that each stretch has its own.
+        key = run_key(recipe, split)
+        Stretches(out, key, team, name=folder).one(folder, model, EmbedTask(clips, split.dev), config)
+
     shown = split
     if model.encoder.tuned == 0:
         shown = featured(split, model.encoder, cache_folder(out), recipe.views, team, recipe.train.workers)
-    _stretch(model, shown, recipe, recipe.train, out / "train", team)
+    stretch("train", shown, recipe.train)
     if recipe.tune is not None:
         model.encoder.set_tuned(recipe.tune_stages)
-        _stretch(model, split, recipe, recipe.tune, out / "tune", team)
+        stretch("tune", split, recipe.tune)
     return model.eval()
 
 
-def _stretch(
-    model: JointEmbedding,
-    split: PhotoSplit,
-    recipe: EmbedRecipe,
-    config: LoopConfig,
-    folder: Path,
-    team: Team,
-) -> None:
-    clips = CaptionedPhotos(split.train.photos, split.train.sentences, pairs=True)
-    # A run is only taken up by one with the same settings and data.
-    key = fingerprint(to_values(replace(recipe, name="", description="")), split.key())
-    folder.mkdir(parents=True, exist_ok=True)
-    fit(model, EmbedTask(clips, split.dev), config, folder, recipe=key, team=team, name=folder.name)
+def run_key(recipe: EmbedRecipe, split: PhotoSplit) -> str:
+    """A hash of the settings and data that the weights follow from: a run is only taken up by one with the same."""
+    return fingerprint(to_values(replace(recipe, name="", description="")), split.key())
 
 
 def _finish(recipe: EmbedRecipe, split: PhotoSplit, model: JointEmbedding, out: Path) -> Result:
@@ -162,21 +160,16 @@ def _finish(recipe: EmbedRecipe, split: PhotoSplit, model: JointEmbedding, out: 
     kept = load_joint(out / "model", model.see.weight.device)
     found = {
         name: measure_embedding(kept.model, part.photos, part.sentences)
-        for name, part in (("dev", split.dev), ("test", split.test))
-        if part is not None
+        for name, part in split.judged().items()
     }
     values: dict[str, Any] = {name: metrics.to_json() for name, metrics in found.items()}
     for name, metrics in found.items():
         values["headline"] = (
             f"{name} R@10 {metrics.caption_to_image.recall_at_10:.1%} of photos by a sentence"
         )
-    card = _card(recipe, split, found)
-    save_joint(out / "model", kept.model, recipe.preprocess, split.tokenizer, metrics=values, card=card)
-    write_whole(out / "metrics.json", json.dumps(values, indent=2) + "\n")
-    write_whole(out / "recipe.yaml", to_yaml(recipe))
-    draw_curves(out, ["train", "tune"] if recipe.tune is not None else ["train"])
-    sentences = [f"{name}: {line}" for name, metrics in found.items() for line in metrics.lines()]
-    return Result(out / "model", values, sentences, use=_USE)
+    text = _card(recipe, split, found)
+    save_joint(out / "model", kept.model, recipe.preprocess, split.tokenizer, metrics=values, card=text)
+    return finished(recipe, out, values, {name: metrics.lines() for name, metrics in found.items()}, _USE)
 
 
 def _scores(found: RetrievalMetrics) -> dict[str, float]:
@@ -192,20 +185,9 @@ def _scores(found: RetrievalMetrics) -> dict[str, float]:
 
 
 def _card(recipe: EmbedRecipe, split: PhotoSplit, found: Mapping[str, RetrievalMetrics]) -> str:
-    """Markdown for a model folder's README.md."""
-    sentences = sum(map(len, split.train.sentences))
-    parts = [
-        f"# {recipe.name}",
-        recipe.description.strip()
-        or "A joint embedding of photos and sentences: `lrcn search` finds photos with it.",
-        f"**Vocabulary**: {split.tokenizer.size - 2} words.",
-        f"**Trained on** {len(split.train.rows)} photos with {sentences} sentences, seed {recipe.train.seed}.",
-    ]
-    if found:
-        parts.append("\n".join(_table(found)))
-        parts.append("One run, no spread: repeat it with other seeds before comparing.")
-    parts.append(f"**How it was made**: `lrcn train recipe.yaml` with\n\n```yaml\n{to_yaml(recipe)}```")
-    return "\n\n".join(parts) + "\n"
+    about = "A joint embedding of photos and sentences: `lrcn search` finds photos with it."
+    measured = ["\n".join(_table(found)), NO_SPREAD] if found else []
+    return card(recipe, about, [*learned_from(split, "photos", recipe.train.seed), *measured])
 
 
 def _table(found: Mapping[str, RetrievalMetrics]) -> list[str]:
@@ -223,7 +205,3 @@ def _table(found: Mapping[str, RetrievalMetrics]) -> list[str]:
         "|---|---|---|---|---|---|---|",
         *rows,
     ]
-
-
-def _silent(_: str) -> None:
-    pass

@@ -103,6 +103,16 @@ class PhotoSplit:
     dev: PhotoPart | None = None
     test: PhotoPart | None = None
 
+    def judged(self) -> dict[str, PhotoPart]:
+        """What is judged, by its name: dev and test, where they are there."""
+        parts = {"dev": self.dev, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def counts(self) -> str:
+        """How many there are of each, for a reader."""
+        parts = {"training": self.train, **self.judged()}
+        return ", ".join(f"{len(part.rows)} {name}" for name, part in parts.items())
+
     def key(self) -> str:
         """A hash of photos and sentences, so that a run is not taken up with others."""
         parts = [part for part in (self.train, self.dev, self.test) if part is not None]

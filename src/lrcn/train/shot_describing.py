@@ -1,6 +1,5 @@
 """From a recipe with `task: describe-shots` to the model folder of a describer of shots, with its numbers."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from lrcn.config import from_values, merge, read_layers, to_values, to_yaml
+from lrcn.config import from_values, merge, read_layers, to_values
 from lrcn.data.described_moves import (
     DERIVED,
     DESCRIBED_STYLE,
@@ -23,7 +22,6 @@ from lrcn.data.tokenizer import Tokenizer
 from lrcn.data.transforms import Preprocess
 from lrcn.errors import LrcnError
 from lrcn.evaluate.described_moves import MovesInWords, moves_in_words
-from lrcn.files import write_whole
 from lrcn.fingerprint import fingerprint
 from lrcn.generate import Decoding
 from lrcn.models.captioner_folder import LoadedCaptioner
@@ -35,20 +33,15 @@ from lrcn.models.shot_describer_folder import (
     save_shot_describer,
 )
 from lrcn.models.zoo import chosen_device, load, load_model
-from lrcn.train.caption_tasks import CaptionTask, DevJudge
-from lrcn.train.captions import judged, write_sentences
+from lrcn.train.caption_tasks import CaptionTask
+from lrcn.train.card import card
 from lrcn.train.distributed import Team, joined_team
-from lrcn.train.loop import LoopConfig, fit
-from lrcn.train.photo_splits import (
-    CaptionData,
-    PhotoSplit,
-    WordsConfig,
-    captioned_rows,
-    captioned_split,
-    featured,
-)
+from lrcn.train.loop import LoopConfig
+from lrcn.train.outcome import finished, learned_from, written_about
+from lrcn.train.photo_splits import CaptionData, PhotoSplit, WordsConfig, captioned_rows, captioned_split
 from lrcn.train.recipe import with_whole_paths
-from lrcn.train.run import Report, Result, cache_folder, draw_curves
+from lrcn.train.run import Report, Result
+from lrcn.train.stretches import Stretches
 from lrcn.train.watched_clips import DescribedShots, WatchedClips, shown
 
 
@@ -120,7 +113,7 @@ def train(recipe: ShotRecipe, out: str | Path, report: Report = print) -> Result
                 f"style.size is {recipe.style.size}, and {recipe.captioner} reads {begun.preprocess.size} pixels: "
                 "give style that size."
             )
-        split = read_split(recipe, begun, recognizer, report if team.leads else _silent)
+        split = read_split(recipe, begun, recognizer, team.heard(report))
         model, split = train_split(recipe, split, begun, recognizer, out, team)
         if not team.leads:
             return Result(out / "model", use=_USE)
@@ -156,8 +149,7 @@ def read_split(recipe: ShotRecipe, begun: LoadedCaptioner, recognizer: Loaded, r
     tokenizer = Tokenizer(words, begun.tokenizer.rule, recipe.max_length)
     described = _in_turn(rows, verbs, seed)
     split = captioned_split(recipe.data, WordsConfig(), described, clips, report, tokenizer)
-    parts = {"training": split.train, "dev": split.dev, "test": split.test}
-    report(f"Clips: {', '.join(f'{len(part.rows)} {name}' for name, part in parts.items() if part)}.")
+    report(f"Clips: {split.counts()}.")
     return split
 
 
@@ -190,18 +182,19 @@ def train_split(
     if model.recognizer is not None:
         model.recognizer.load_state_dict(recognizer.model.state_dict())
     model.to(team.device(chosen_device(recipe.device)))
-    clips = featured(split, model.captioner.encoder, cache_folder(out), 1, team)
+    stretches = Stretches(out, run_key(recipe, split), team)
+    clips = stretches.featured(split, model.captioner.encoder, views=1)
     described = DescribedShots(clips.train.photos, clips.train.sentences)
-    task = CaptionTask(
-        described, None, clips.tokenizer, recipe.select, label_smoothing=recipe.label_smoothing
-    )
-    if clips.dev is not None:
-        task.judge = DevJudge(clips.dev, clips.tokenizer, recipe.select, DescribedShots, shown)
-    (out / "train").mkdir(parents=True, exist_ok=True)
-    plain = replace(recipe, description="", name="", decoding=Decoding())
-    key = fingerprint(to_values(plain), split.key())
-    fit(model, task, recipe.train, out / "train", recipe=key, team=team)
+    rest: Any = {"label_smoothing": recipe.label_smoothing, "show": shown}
+    task = CaptionTask(described, clips.dev, clips.tokenizer, recipe.select, **rest)
+    stretches.one("train", model, task, recipe.train)
     return model.eval(), clips
+
+
+def run_key(recipe: ShotRecipe, split: PhotoSplit) -> str:
+    """A hash of the settings and data that the weights follow from: a run is only taken up by one with the same."""
+    plain = replace(recipe, description="", name="", decoding=Decoding())
+    return fingerprint(to_values(plain), split.key())
 
 
 _USE = "lrcn describe VIDEO --model {}"
@@ -211,39 +204,22 @@ def _finish(recipe: ShotRecipe, split: PhotoSplit, loaded: LoadedShotDescriber, 
     # What is measured is what is kept, which is rounded to half precision.
     save_shot_describer(out / "model", loaded)
     kept = load_shot_describer(out / "model", loaded.model.decoder.bias.device)
-    found: dict[str, MovesInWords] = {}
-    for name, part in (("dev", split.dev), ("test", split.test)):
-        if part is not None:
-            sentences, _ = judged(kept, part, recipe.decoding, name, False, shown)
-            found[name] = moves_in_words(split.tokenizer, part.rows, sentences)
-            write_sentences(out / f"{name}.jsonl", part.rows, split.tokenizer, sentences)
+    sentences = written_about(kept, split, recipe.decoding, out, shown)
+    found = {
+        name: moves_in_words(split.tokenizer, part.rows, sentences[name])
+        for name, part in split.judged().items()
+    }
     values: dict[str, Any] = {name: measured.to_json() for name, measured in found.items()}
     if found:
         name, last = list(found.items())[-1]
         values["headline"] = f"{name} move {last.right:.1%}, CIDEr-D {100 * last.rest.corpus['cider_d']:.1f}"
     save_shot_describer(out / "model", kept, metrics=values, card=shot_card(recipe, split, found))
-    write_whole(out / "metrics.json", json.dumps(values, indent=2) + "\n")
-    write_whole(out / "recipe.yaml", to_yaml(recipe))
-    draw_curves(out, ["train"])
-    lines = [f"{name}: {measured.line()}" for name, measured in found.items()]
-    return Result(out / "model", values, lines, use=_USE)
+    return finished(recipe, out, values, {name: [measured.line()] for name, measured in found.items()}, _USE)
 
 
 def shot_card(recipe: ShotRecipe, split: PhotoSplit, found: Mapping[str, MovesInWords]) -> str:
     """Markdown for a model folder's README.md."""
-    sentences = sum(map(len, split.train.sentences))
-    parts = [
-        f"# {recipe.name}",
-        recipe.description.strip()
-        or "Describes videos shot by shot: what is seen, and how the camera moves.",
-        f"**Vocabulary**: {split.tokenizer.size - 2} words.",
-        f"**Trained on** {len(split.train.rows)} clips with {sentences} sentences, seed {recipe.train.seed}. They are "
-        f"derived: {DERIVED}.",
-        *(f"**{name}**: {measured.line()}" for name, measured in found.items()),
-        f"**How it was made**: `lrcn train recipe.yaml` with\n\n```yaml\n{to_yaml(recipe)}```",
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _silent(_: str) -> None:
-    pass
+    about = "Describes videos shot by shot: what is seen, and how the camera moves."
+    vocabulary, trained_on = learned_from(split, "clips", recipe.train.seed)
+    measured = [f"**{name}**: {moves.line()}" for name, moves in found.items()]
+    return card(recipe, about, [vocabulary, f"{trained_on} They are derived: {DERIVED}.", *measured])
