@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lrcn.data.tokenizer import EOS
 from lrcn.errors import LrcnError
 from lrcn.generate import Decoding, Sentence, beam, ensemble, generate, greedy, joined, sample
 
@@ -310,3 +311,20 @@ def test_half_precision_scores_are_summed_in_full():
 
     (found,) = beam(half, toy.state(1), 3)
     assert found[0].log_prob == pytest.approx(toy.log_prob(0, found[0].words, found[0].finished), abs=0.2)
+
+
+def test_what_a_step_leaves_as_it_is_at_some_words_alone_still_follows_its_sentence():
+    """A state of what was said last, kept up to date at every other word: its rows change places with the sentences."""
+    table = torch.randn(12, 12, 12, generator=torch.Generator().manual_seed(3))
+    table[..., EOS] = -5  # so that all sentences go on, and none needs to be copied for want of others
+
+    def step(words, state):
+        scores = table[words, state["said"].long()] + 0.1 * state["image"][:, None]
+        even = {"said": words.float()} if int(state["count"][0]) % 2 == 0 else {}
+        return scores, state | even | {"count": state["count"] + 1}
+
+    start = {"said": torch.zeros(2), "count": torch.zeros(2), "image": torch.tensor([1.0, 2.0])}
+    copied = beam(
+        lambda words, state: step(words, {k: v.clone() for k, v in state.items()}), start, 4, best=4
+    )
+    assert beam(step, start, 4, best=4) == copied

@@ -9,7 +9,7 @@ words, and a temperature that multiplies the scores.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,8 +135,12 @@ def beam(
     # The places in `kept`, counted through all items, whose sentences go on; each has a row in the state.
     live = torch.arange(items, device=device)
     words = torch.full_like(live, EOS)
+    # What no step has changed is the same for all sentences about an item; it is most of the state.
+    same = set(state)
     for _ in range(max_length):
-        scores, state = step(words, state)
+        before, item_of = state, live // kept.log_probs.shape[1]
+        scores, state = step(words, before)
+        same = {name for name in same if state.get(name) is before[name]}
         row_of = torch.zeros(kept.log_probs.numel(), dtype=torch.int64, device=device)
         row_of[live] = torch.arange(len(live), device=device)
         kept, parents = _continued(kept, live, log_probabilities(scores), size, length_penalty)
@@ -145,7 +149,8 @@ def beam(
         live = going.flatten().nonzero().squeeze(1)
         if not len(live):
             break
-        state = _taken(state, row_of[parents.flatten()[live]])
+        stay = torch.equal(item_of, live // kept.log_probs.shape[1])
+        state = _taken(state, row_of[parents.flatten()[live]], same if stay else ())
         words = kept.words[..., -1].flatten()[live]
     return _sentences(kept.words[:, :best], kept.log_probs[:, :best], kept.finished[:, :best])
 
@@ -320,8 +325,9 @@ def _device(state: State) -> torch.device:
     return next(iter(state.values())).device
 
 
-def _taken(state: State, rows: Tensor) -> State:
-    return {name: value[rows] for name, value in state.items()}
+def _taken(state: State, rows: Tensor, same: Collection[str] = ()) -> State:
+    """The rows of a state; what is named in `same` has them already."""
+    return {name: value if name in same else value[rows] for name, value in state.items()}
 
 
 def _sentences(words: Tensor, log_probs: Tensor, finished: Tensor) -> list[list[Sentence]]:
