@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Tell = Callable[[dict[str, Any]], None]
 Decode = Callable[[bytes], Picture]
 
-KEPT_SEGMENTS = 10_000
+KEPT_SEGMENTS = 1_000
 """Segments of a connection that are told again at its end; of more, the last."""
 
 _UNSENT = 16
