@@ -1,7 +1,9 @@
 """Small videos whose every frame says its own number, for the tests of the video input."""
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -83,7 +85,7 @@ def make_video(
         "libvpx-vp9": {"crf": "15", "b": "0", "cpu-used": "8"},
     }
     base = time_base or Fraction(1, rate)
-    with av.open(str(path), "w", options=mux_options or {}) as container:
+    with _own_schedule(), av.open(str(path), "w", options=mux_options or {}) as container:
         stream: Any = container.add_stream(codec, rate=rate)
         stream.width, stream.height = size
         stream.pix_fmt = pix_fmt
@@ -117,3 +119,16 @@ def make_video(
                 container.mux(sound.encode(wave))
             container.mux(sound.encode())
     return path
+
+
+@contextmanager
+def _own_schedule() -> Iterator[None]:
+    """Leaves the thread as urgent as it was: SVT-AV1 makes root's a real-time one, for which all others wait."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
