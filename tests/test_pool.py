@@ -124,6 +124,26 @@ def test_only_what_is_new_goes_through_the_network(model, monkeypatch):
     assert seen == [2, 1, 1, 1]
 
 
+def test_many_streams_go_through_the_network_a_portion_at_a_time(monkeypatch):
+    model = Streamable.of(tiny(rate=10.0))
+    network = model.members[0].network
+    monkeypatch.setattr(network, "at_once", 2)
+    batches = []
+    step = network.step
+    monkeypatch.setattr(
+        network, "step", lambda images, memories: batches.append(len(images)) or step(images, memories)
+    )
+    pool = StreamPool(model)
+    alone = [Stream(model) for _ in range(5)]
+    for name in range(5):
+        pool.add(name)
+    frames = {name: (frame, 0.0) for name, frame in enumerate(pictures(5))}
+    answers = pool.step(frames)
+    assert batches == [2, 2, 1]
+    for name, stream in enumerate(alone):
+        same(answers[name], stream.push(*frames[name]))
+
+
 def test_streams_that_come_and_go_leave_nothing_behind(model):
     pool = StreamPool(model)
     frame = pictures(1)[0]

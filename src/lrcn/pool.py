@@ -1,4 +1,4 @@
-"""Many streams through one network: what is due in all of them is one batch, and each is answered as if alone.
+"""Many streams through one network: what is due goes through it in batches, and each is answered as if alone.
 
 pool = lrcn.StreamPool(lrcn.load("camera-moves"))
 pool.add("door")

@@ -35,6 +35,10 @@ Image = NDArray[np.uint8]
 """uint8 (3,H,W), as a graph reads it."""
 
 
+_AT_ONCE = 16
+"""Streams in one batch; more are no faster."""
+
+
 class RuntimeNetwork:
     """A recogniser's one-step graph, for one stream or many in one batch: a `lrcn.stream.Network`.
 
@@ -49,6 +53,7 @@ class RuntimeNetwork:
     def __init__(self, graph: GraphFile, session: Session, fingerprint: str) -> None:
         self._graph, self._session = graph, session
         self.fingerprint = fingerprint
+        self.at_once = _AT_ONCE
 
     def fresh(self) -> Arrays:
         """What a stream remembers before its first frame: nothing."""

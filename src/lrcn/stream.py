@@ -46,6 +46,11 @@ class Network(Protocol):
         """Text that differs where the weights do."""
         ...
 
+    @property
+    def at_once(self) -> int:
+        """Streams in one batch at most: libraries of a CPU keep memory for every size of batch they ever had."""
+        ...
+
     def fresh(self) -> Any:
         """The memory of a stream before its first frame."""
         ...
@@ -127,14 +132,16 @@ class Streamable:
         return resizes.pop() if len(resizes) == 1 else None
 
     def advance(self, tracks: Sequence[Track]) -> None:
-        """Shows every network the images that are due in these streams, all of them in one batch, until none is."""
+        """Shows every network the images that are due in these streams, many in a batch, until none is."""
         for number, member in enumerate(self.members):
             feeds = [track.feeds[number] for track in tracks]
             while waiting := [feed for feed in feeds if feed.due]:
-                images = [feed.image() for feed in waiting]
-                said, memories = member.network.step(images, [feed.memory for feed in waiting])
-                for feed, probabilities, memory in zip(waiting, said, memories, strict=True):
-                    feed.take(probabilities, memory)
+                for first in range(0, len(waiting), member.network.at_once):
+                    some = waiting[first : first + member.network.at_once]
+                    images = [feed.image() for feed in some]
+                    said, memories = member.network.step(images, [feed.memory for feed in some])
+                    for feed, probabilities, memory in zip(some, said, memories, strict=True):
+                        feed.take(probabilities, memory)
 
     def finish(self, track: Track, lasts: float | None, end: float | None) -> Answer | None:
         """Ends a stream; the arguments are those of `Stream.finish`."""

@@ -37,6 +37,7 @@ class Arithmetic:
     """
 
     fingerprint = "arithmetic"
+    at_once = 16
 
     def __init__(self, delay: float = 0.0) -> None:
         self.delay, self.largest, self.fails = delay, 0, False

@@ -23,6 +23,10 @@ Image = NDArray[np.uint8]
 """uint8 (3, H, W), as the network reads it."""
 
 
+_ON_A_CPU, _ON_A_GPU = 16, 256
+"""Streams in one batch; on a CPU more are no faster."""
+
+
 @dataclass(frozen=True)
 class Memory:
     """What a stream's network remembers; a new one is made at every step.
@@ -53,6 +57,7 @@ class OneStep:
             raise LrcnError(NO_STREAM)
         self.model = folded(model)
         self._device = self.model.encoder.mean.device
+        self.at_once = _ON_A_CPU if self._device.type == "cpu" else _ON_A_GPU
 
     @cached_property
     def fingerprint(self) -> str:

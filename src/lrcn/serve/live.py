@@ -1,4 +1,4 @@
-"""Many live connections through one network: whoever has a frame takes part in the next step, all in one batch.
+"""Many live connections through one network: whoever has a frame takes part in the next step, many in a batch.
 
 Of each connection one frame waits as it came; a newer one takes its place, and the older is counted as dropped. Threads
 decode what waits while the network is at the frames before, so that one frame of a connection waits, one is decoded or
