@@ -41,6 +41,7 @@ def test_without_ray_a_sentence_says_how_to_have_it(home):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")  # what Ray says to itself
 @pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra scale: pip install 'lrcn[scale]'")
 def test_every_video_has_a_record(home):
     from lrcn.models.zoo import load

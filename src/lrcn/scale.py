@@ -64,7 +64,7 @@ def recognize_bulk(
         raise LrcnError("Bulk prediction needs Ray: pip install 'lrcn[scale]'.") from error
     paths = list_media(inputs)
     blocks = min(len(paths), 4 * workers)
-    rows = ray.data.from_items([{"path": path} for path in paths], override_num_blocks=blocks)
+    rows: Any = ray.data.from_items([{"path": path} for path in paths], override_num_blocks=blocks)
     found = rows.map(
         Recognizing,
         fn_constructor_kwargs={"model": model, "device": "cuda" if gpus else "cpu"},
