@@ -39,9 +39,9 @@ def test_it_counts_captions_and_pairs(made):
     assert [row["name"] for row in rows] == [
         "the CNN alone, photos read and resized",
         "captions, beam 1",
-        "captions, beam 1, --half",
+        "captions, beam 1, --no-half",
         "captions, beam 2",
-        "captions, beam 2, --half",
+        "captions, beam 2, --no-half",
         "likelihood of 3 captions x 2 photos, all at once",
         "likelihood of 3 captions x 2 photos, 5 pairs one by one",
     ]
@@ -51,7 +51,7 @@ def test_it_counts_captions_and_pairs(made):
 
 def test_the_photos_that_ship_are_there_without_captions(made):
     rows = caption(model=str(made[0]), beams=(1,), repeats=1)
-    written = ["captions, beam 1", "captions, beam 1, --half"]
+    written = ["captions, beam 1", "captions, beam 1, --no-half"]
     assert [row["name"] for row in rows] == ["the CNN alone, photos read and resized", *written]
 
 

@@ -69,6 +69,18 @@ def test_half_precision_writes_nearly_the_same_and_leaves_the_model_as_it_is(fol
     assert [record["caption"] for record in records] == [one.caption for one in half]
 
 
+@pytest.mark.parametrize("faster", [True, False])
+def test_half_precision_is_taken_where_the_processor_has_it(folder, photos, tmp_path, monkeypatch, faster):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": faster})
+    loaded, out = load_captioner(folder), tmp_path / "captions.jsonl"
+    assert main(["caption", *photos, "--model", str(folder), "--format", "jsonl", "--out", str(out)]) == 0
+    said = [json.loads(line)["log_prob"] for line in out.read_text().splitlines()]
+    for half in (True, False):
+        alike = said == [round(one.log_prob, 4) for one in caption_many(loaded, photos, half=half)]
+        assert alike == (half == faster)
+    assert main(["caption", photos[0], "--model", str(folder), "--no-half", "--out", str(out)]) == 0
+
+
 def test_the_folder_gives_the_same_captioner_back(folder):
     loaded = load_captioner(folder)
     assert loaded.tokenizer == Tokenizer(WORDS) and loaded.preprocess == PhotoPreprocess(32)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # States of all sentences of all photos of a batch are held at once.
 _ROWS = 2048
 
+# What processors call their instructions for it (x86, then Arm), as `torch.cpu.get_capabilities` names them.
+_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+
 
 def caption(
     loaded: LoadedCaptioner,
@@ -35,7 +38,7 @@ def caption(
     decoding: Decoding | None = None,
     best: int = 1,
     seed: int = 0,
-    half: bool = False,
+    half: bool | None = False,
 ) -> Caption:
     """Writes about a photo.
 
@@ -45,7 +48,7 @@ def caption(
         decoding: how sentences are chosen; None is as the model was measured.
         best: how many sentences.
         seed: of what is drawn at random.
-        half: the decoder computes in bfloat16, as in `Captioner.step_in_half`.
+        half: the decoder computes in bfloat16, as in `Captioner.step_in_half`; None: where that is faster.
 
     Raises:
         LrcnError: the photo cannot be read.
@@ -63,8 +66,8 @@ def caption_many(
     decoding: Decoding | None = None,
     best: int = 1,
     seed: int = 0,
-    half: bool = False,
-    batch: int = 16,
+    half: bool | None = False,
+    batch: int = 64,
 ) -> Iterator[Caption | Failure]:
     """Writes about photos, in order, a batch at a time; one that cannot be read gives a `Failure` and the rest goes on.
 
@@ -102,14 +105,14 @@ def caption_many(
 class _Writer:
     """Sentences about a batch of photos; the arguments are those of `caption`."""
 
-    def __init__(self, model: Captioner, decoding: Decoding, best: int, seed: int, half: bool) -> None:
+    def __init__(self, model: Captioner, decoding: Decoding, best: int, seed: int, half: bool | None) -> None:
         self.model = model
         self.decoding = decoding
         self.best = best
         self.seed = seed
-        self.half = half
         self.device = model.decoder.bias.device
-        self.step = without(model.step_in_half() if half else model.step, [UNKNOWN_ID])
+        self.half = faster_in_half(self.device) if half is None else half
+        self.step = without(model.step_in_half() if self.half else model.step, [UNKNOWN_ID])
 
     def about(self, photos: Sequence[tuple[str, Tensor]]) -> list[list[Sentence]]:
         """The best sentences about each of some photos, a name and uint8 (3,H,W) each."""
@@ -124,6 +127,14 @@ class _Writer:
         maps = self.model.encoder.maps(pixels)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             return self.model.initial_state(maps=maps)
+
+
+def faster_in_half(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 numbers itself; others go through single precision, and are slower."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return any(can.get(name, False) for name in _BFLOAT16)
 
 
 def photo_name(source: PhotoSource) -> str:

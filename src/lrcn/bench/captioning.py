@@ -73,13 +73,13 @@ def _speeds(loaded: Any, paths: list[str], beams: Sequence[int], repeats: int) -
                 loaded.model.encoder(_pixels(loaded, piece))
         return len(paths)
 
-    def captions(beam: int, half: bool) -> int:
+    def captions(beam: int, half: bool | None) -> int:
         return len(list(caption_many(loaded, paths, decoding=Decoding(beam=beam), half=half)))
 
     ways = {"the CNN alone, photos read and resized": cnn} | {
-        f"captions, beam {beam}{', --half' * half}": partial(captions, beam, half)
+        f"captions, beam {beam}{', --no-half' * (half is False)}": partial(captions, beam, half)
         for beam in beams
-        for half in (False, True)
+        for half in (None, False)
     }
     return side_by_side(ways, repeats, "ratio_to_cnn", unit="photos_per_s")
 

@@ -51,8 +51,8 @@ def caption(call: Call) -> int:
     add_decoding(call)
     call.add_argument(
         "--half",
-        action="store_true",
-        help="write in half precision, which is faster where the processor has it; log_prob is then rounded",
+        action=argparse.BooleanOptionalAction,
+        help="write in half precision, so that log_prob is rounded (default: where the processor is faster so)",
     )
     call.add_format(_FORMATS)
     call.add_argument("--out", metavar="FILE", type=Path, help="write there instead of standard output")
