@@ -22,6 +22,7 @@ from lrcn.sentences import Caption, Told
 if TYPE_CHECKING:
     from lrcn.models.captioner import Captioner
     from lrcn.models.captioner_folder import LoadedCaptioner
+    from lrcn.models.recurrent import State
 
 # States of all sentences of all photos of a batch are held at once.
 _ROWS = 2048
@@ -47,7 +48,7 @@ def caption(
         decoding: how sentences are chosen; None is as the model was measured.
         best: how many sentences.
         seed: of what is drawn at random.
-        half: computes in bfloat16, see `Captioner.step_in_half`; None: where that is faster.
+        half: the decoder's products are in bfloat16, see `Captioner.step_in_half`; None: where that is faster.
 
     Raises:
         LrcnError: the photo cannot be read.
@@ -117,9 +118,15 @@ class _Writer:
         """The best sentences about each of some photos, a name and uint8 (3,H,W) each."""
         names, pixels = zip(*photos, strict=True)
         seeds = [zlib.crc32(name.encode("utf-8", "backslashreplace")) + (self.seed << 32) for name in names]
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            state = self.model.initial_state(torch.stack(pixels).to(self.device))
+        state = self._shown(torch.stack(pixels).to(self.device))
         return generate(self.step, state, self.decoding, best=self.best, seeds=seeds)
+
+    @torch.no_grad()
+    def _shown(self, pixels: Tensor) -> State:
+        """The state before the first word; the CNN computes in single precision in any case."""
+        maps = self.model.encoder.maps(pixels)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            return self.model.initial_state(maps=maps)
 
 
 def faster_in_half(device: torch.device) -> bool:

@@ -1,6 +1,6 @@
 """Captions: what a sentence costs beside the CNN, likelihood tables, and metrics against the official code."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib.resources import files
 from itertools import chain
@@ -12,8 +12,6 @@ import torch
 from lrcn.bench.measuring import Rows, side_by_side
 from lrcn.data.importers import import_data
 from lrcn.data.manifest import Row, read_manifest
-
-_CPU = torch.device("cpu")
 
 
 def caption(
@@ -63,30 +61,27 @@ def _rows(photos: str) -> list[Row]:
 
 
 def _speeds(loaded: Any, paths: list[str], beams: Sequence[int], repeats: int) -> Rows:
-    """The CNN alone from the same files, then whole captions, each beside the CNN of its own precision."""
+    """The CNN alone from the same files, then whole captions."""
     from lrcn.generate import Decoding
-    from lrcn.predict_captions import caption_many, faster_in_half
+    from lrcn.predict_captions import caption_many
 
     pieces = [paths[first : first + 16] for first in range(0, len(paths), 16)]
 
-    def cnn(half: bool) -> int:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+    def cnn() -> int:
+        with torch.inference_mode():
             for piece in pieces:
                 loaded.model.encoder(_pixels(loaded, piece))
         return len(paths)
 
-    def captions(beam: int, half: bool) -> int:
+    def captions(beam: int, half: bool | None) -> int:
         return len(list(caption_many(loaded, paths, decoding=Decoding(beam=beam), half=half)))
 
-    ways: dict[str, Callable[[], int]] = {}
-    beside: dict[str, str] = {}
-    # As `lrcn caption` does by itself, and where that is in half precision, in single precision too.
-    for half, told in ((True, ""), (False, ", --no-half")) if faster_in_half(_CPU) else ((False, ""),):
-        alone = f"the CNN alone, photos read and resized{told}"
-        written = {f"captions, beam {beam}{told}": partial(captions, beam, half) for beam in beams}
-        ways |= {alone: partial(cnn, half), **written}
-        beside |= dict.fromkeys([alone, *written], alone)
-    return side_by_side(ways, repeats, "ratio_to_cnn", unit="photos_per_s", beside=beside)
+    ways = {"the CNN alone, photos read and resized": cnn} | {
+        f"captions, beam {beam}{', --no-half' * (half is False)}": partial(captions, beam, half)
+        for beam in beams
+        for half in (None, False)
+    }
+    return side_by_side(ways, repeats, "ratio_to_cnn", unit="photos_per_s")
 
 
 def _pixels(loaded: Any, paths: list[str]) -> torch.Tensor:

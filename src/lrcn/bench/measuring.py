@@ -20,7 +20,6 @@ def side_by_side(
     unit: str = "frames_per_s",
     digits: int = 2,
     before: Mapping[str, Callable[[], object]] | None = None,
-    beside: Mapping[str, str] | None = None,
 ) -> Rows:
     """What each way counts per second, and its ratio to the first: medians of several runs, taking turns.
 
@@ -31,7 +30,6 @@ def side_by_side(
         unit: the column of the speed.
         digits: decimals of the ratio.
         before: name -> what is done before each run of that way, not timed.
-        beside: name -> the way its ratio is to, where that is not the first.
     """
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
@@ -40,10 +38,9 @@ def side_by_side(
                 before[name]()
             speeds[name].append(rate(way))
     medians = {name: sorted(found)[len(found) // 2] for name, found in speeds.items()}
-    first = next(iter(medians))
-    base = {name: medians[(beside or {}).get(name, first)] for name in medians}
+    first = next(iter(medians.values()))
     return [
-        {"name": name, unit: round(speed, 2), ratio: round(speed / base[name], digits)}
+        {"name": name, unit: round(speed, 2), ratio: round(speed / first, digits)}
         for name, speed in medians.items()
     ]
 

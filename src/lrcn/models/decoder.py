@@ -197,6 +197,11 @@ class Decoder(nn.Module):
 
     def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """The last word of each sentence (N,), EOS before the first, and the state -> scores (N, V), next state."""
+        hidden, after = self.unscored_step(words, state)
+        return self.scores(hidden), after
+
+    def unscored_step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
+        """`step` up to what the top layer gives (N, S), which `scores` takes."""
         memories = [
             tuple(state[f"{name}{number}"][:, None] for name in self.names)
             for number in range(self.config.layers)
@@ -210,7 +215,7 @@ class Decoder(nn.Module):
             for number, memory in enumerate(memories)
             for name, value in zip(self.names, memory, strict=True)
         }
-        return self.scores(hidden.squeeze(1)), state | after
+        return hidden.squeeze(1), state | after
 
     # ---- its parts, for many sentences against many images ----
 
