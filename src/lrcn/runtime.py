@@ -34,7 +34,6 @@ from lrcn.stream import Member, Stream, Streamable
 Image = NDArray[np.uint8]
 """uint8 (3,H,W), as a graph reads it."""
 
-
 _AT_ONCE = 16
 """Streams in one batch; more are no faster."""
 

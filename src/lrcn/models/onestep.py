@@ -22,7 +22,6 @@ from lrcn.models.recurrent import NO_STREAM, State
 Image = NDArray[np.uint8]
 """uint8 (3, H, W), as the network reads it."""
 
-
 _ON_A_CPU, _ON_A_GPU = 16, 256
 """Streams in one batch; on a CPU more are no faster."""
 
