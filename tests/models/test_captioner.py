@@ -1,5 +1,6 @@
 """The laws of the captioner and its decoder: images and words in, scores of the next word out."""
 
+from copy import deepcopy
 from functools import lru_cache
 
 import pytest
@@ -251,6 +252,18 @@ def test_the_captioner_keeps_the_laws(kind):
         assert_close(model.initial_state(maps=maps)["h0"], model.initial_state(images)["h0"])
         for row in range(3):
             assert_close(model(images[row : row + 1], words[row : row + 1])[0], scores[row])
+
+
+def test_half_precision_rounds_products_and_not_scores():
+    """Scores as bfloat16 would take one word for another; nothing is left changed behind a step."""
+    model, words = deepcopy(captioner_of("cells")).float(), torch.zeros(3, dtype=torch.int64)
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    with torch.no_grad():
+        exact, _ = model.step(words, model.initial_state(pictures(3)))
+        scores, _ = model.step_in_half()(words, model.initial_state(pictures(3)))
+    assert scores.dtype == torch.float32 and not torch.equal(scores, scores.bfloat16().float())
+    assert 0 < (scores - exact).abs().max() < 0.02 * exact.abs().max()
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
 
 
 def test_several_sentences_about_an_image_look_at_it_once():
