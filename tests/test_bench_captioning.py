@@ -63,7 +63,4 @@ def test_metrics_stand_beside_the_official_ones_where_those_are_installed(made, 
     files = {"references": str(manifest), "predictions": str(told)}
     rows = caption(model=str(model), images=1, beams=(), repeats=1, **files)
     official = find_spec("pycocoevalcap") is not None
-    assert [row["name"].split(", ")[-1] for row in rows if "BLEU" in row["name"]] == [
-        "lrcn",
-        "pycocoevalcap",
-    ][: 1 + official]
+    assert [row["name"].split(", ")[-1] for row in rows[1:]] == ["lrcn", "pycocoevalcap"][: 1 + official]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lrcn.bench import run
+from lrcn.bench import live, run
 from lrcn.bench.live import _clip_network, _ready, _separate, _streamable
 from lrcn.demo_film import shipped
 
@@ -20,6 +20,30 @@ def test_one_camera_is_measured_beside_its_cnn(rows):
     for name in ("the network's steps alone", "stream, frames ready", "stream, from a file", again):
         assert rows[name]["frames_per_s"] > 0
         assert rows[name]["ratio_to_cnn"] > 0
+
+
+def test_a_window_costs_the_cnn_all_its_frames_for_an_answer_and_a_stream_one(monkeypatch):
+    """What the ratios of these rows come from, counted and not timed."""
+    path = str(shipped("big-buck-bunny.mp4"))
+    streamable = _streamable("", "test_efficientnet", 32)
+    seen, cost = [], {}
+    streamable.members[0].network.model.encoder.register_forward_hook(
+        lambda _module, inputs, _output: seen.append(len(inputs[0]))
+    )
+
+    def counted(ways, *_rest):
+        for name, way in ways.items():
+            seen.clear()
+            answers = way()
+            cost[name] = sum(seen) / answers
+        return []
+
+    monkeypatch.setattr(live, "side_by_side", counted)
+    live._one_camera(streamable, path, _ready(path, streamable), 1)
+    assert cost["CNN alone"] == cost["the network's steps alone"] == 1
+    assert cost["CNN again over the last 16 frames"] == 16
+    assert 0 < cost["stream, frames ready"] <= 1
+    assert 0 < cost["stream, from a file"] <= 1
 
 
 def test_engines_are_measured_beside_their_own_cnn():
