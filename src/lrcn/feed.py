@@ -66,8 +66,7 @@ class Feed:
     def image(self) -> NDArray[np.uint8]:
         """The next image that is due, uint8 (3,H,W), as the network reads it."""
         picture, _ = self.due[0]
-        frames = np.ascontiguousarray(picture.transpose(2, 0, 1))[None]
-        images, self._carry = self.member.preparation(frames, self._carry)
+        images, self._carry = self.member.preparation(picture.transpose(2, 0, 1)[None], self._carry)
         image: NDArray[np.uint8] = images[0]
         return image
 

@@ -38,7 +38,7 @@ def stream(
     clip: str = "",
     model: str = "camera-moves",
     encoder: str = "",
-    size: int = 224,
+    size: int = 0,
     frames: int = 5000,
     engines: Sequence[str] = (),
     calibrate: str = "",
@@ -53,7 +53,7 @@ def stream(
         clip: a video file; empty takes the sample film that ships.
         model: name or folder.
         encoder: instead of the model, this timm network with random weights under an LSTM of 256, for its speed alone.
-        size: side of that network's frames, pixels.
+        size: side of the frames that the network reads, pixels; 0 is the model's own, and 224 of that network.
         frames: how many a stream has seen when its time and memory are compared with those of a fresh one.
         engines: onnxruntime, openvino: on which the same is measured in each precision that they have.
         calibrate: a manifest of clips, or a recipe that makes its clips, for 8-bit numbers and to measure what they
@@ -97,7 +97,10 @@ def _streamable(model: str, encoder: str, size: int) -> Streamable:
 def _loaded(model: str, encoder: str, size: int) -> Loaded:
     from lrcn.models.zoo import load_model
 
-    return _random(encoder, size) if encoder else load_model(model, "cpu")
+    if encoder:
+        return _random(encoder, size or 224)
+    loaded = load_model(model, "cpu")
+    return replace(loaded, preprocess=replace(loaded.preprocess, size=size)) if size else loaded
 
 
 def _random(encoder: str, size: int) -> Loaded:

@@ -132,15 +132,29 @@ class MotionConfig:
             seen = now
         return images, frames[-1].copy()
 
+    def flow(self, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Flow (H,W,2), in pixels to the right and down, by which `before` (3,H,W) became `now`, whatever the kind.
+
+        Raises:
+            LrcnError: the weights of RAFT cannot be had.
+        """
+        look, find = self._finding()
+        return find(look(before), look(now))
+
     def _ways(self) -> tuple[Callable[[NDArray[np.uint8]], Any], Callable[[Any, Any], NDArray[np.uint8]]]:
         """What is kept of a frame, and the image that two of these give."""
         if self.kind == "difference":
             return _as_is, partial(difference, gain=self.gain)
+        look, find = self._finding()
+        return look, lambda before, now: encoded(find(before, now), self.scale)
+
+    def _finding(
+        self,
+    ) -> tuple[Callable[[NDArray[np.uint8]], Any], Callable[[Any, Any], NDArray[np.float32]]]:
+        """What is kept of a frame, and the flow that two of these give."""
         if self.method in ("raft_small", "raft_large"):
-            network = _raft(self.method, self.weights, _raft_device())
-            return _as_is, lambda before, now: encoded(_raft_flow(network, before, now), self.scale)
-        estimate = _estimator(self.method, self.preset)
-        return _grey, lambda before, now: encoded(estimate(before, now), self.scale)
+            return _as_is, partial(_raft_flow, _raft(self.method, self.weights, _raft_device()))
+        return _grey, _estimator(self.method, self.preset)
 
 
 def encoded(flow: NDArray[np.float32], scale: float = 16.0) -> NDArray[np.uint8]:

@@ -92,9 +92,9 @@ class FrameReading(nn.Module):
         Where `cont` (B, T) is 0, a frame begins a new sequence: the one before it in its row is another's.
         """
         now = maps.flatten(0, 1)
-        before = self._before(maps, state, cont).flatten(0, 1) if self.looks_back else now
+        before = self._before(maps, state, cont) if self.looks_back else now
         parts = [projection(self._read(read, now, before)) for read, projection in self.projections.items()]
-        features: Tensor = self.dropout(torch.cat(parts, dim=1))
+        features: Tensor = self.dropout(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
         return features.view(*maps.shape[:2], -1)
 
     def initial_state(self, batch: int) -> State:
@@ -119,10 +119,12 @@ class FrameReading(nn.Module):
         # The first frame of a stream has none before it: it is compared with itself, and nothing has changed.
         started = state["started"].view(-1, *[1] * (maps.ndim - 2)) > 0
         first = torch.where(started, state["before"], maps[:, 0])
+        if cont is None and maps.shape[1] == 1:
+            return first
         before = torch.cat([first[:, None], maps[:, :-1]], dim=1)
-        if cont is None:
-            return before
-        return torch.where(cont.view(*cont.shape, *[1] * (maps.ndim - 2)) == 0, maps, before)
+        if cont is not None:
+            before = torch.where(cont.view(*cont.shape, *[1] * (maps.ndim - 2)) == 0, maps, before)
+        return before.flatten(0, 1)
 
     def _read(self, read: str, now: Tensor, before: Tensor) -> Tensor:
         if read == "appearance":
@@ -167,8 +169,13 @@ def local_correlation(now: Tensor, before: Tensor, reach: int) -> Tensor:
         (N, (2 * reach + 1) ** 2, h, w), displacements row by row; 0 beyond the border.
     """
     height, width = now.shape[-2:]
-    now = nn.functional.normalize(now, dim=1)
-    padded = nn.functional.pad(nn.functional.normalize(before, dim=1), (reach,) * 4)
-    span = range(2 * reach + 1)
-    shifted = (padded[:, :, down : down + height, right : right + width] for down in span for right in span)
-    return torch.stack([(now * other).sum(1) for other in shifted], dim=1)
+    span = 2 * reach + 1
+    now = nn.functional.normalize(now, dim=1).permute(0, 2, 3, 1)
+    padded = nn.functional.pad(nn.functional.normalize(before, dim=1), (reach,) * 4).permute(0, 2, 3, 1)
+    # Each row with the rows near it, all their cells: (N, h, span, w, w + 2 reach). A few products, not many sums.
+    rows = torch.stack([padded[:, down : down + height] for down in range(span)], dim=2)
+    products = now[:, :, None] @ rows.transpose(-1, -2)
+    # Cell x meets the cells x to x + 2 reach: a slanted band, which stands upright once rows are longer by one.
+    slanted = nn.functional.pad(products.flatten(-2), (0, width))
+    band: Tensor = slanted.view(*products.shape[:-1], -1)[..., :span]
+    return band.permute(0, 2, 4, 1, 3).flatten(1, 2)
