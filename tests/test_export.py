@@ -174,6 +174,28 @@ def test_eight_bits_are_near_and_their_cost_is_told(exported, model):
         assert 0 < np.abs(difference).max() < 0.3
 
 
+@needs_onnx
+def test_eight_bits_take_activations_with_their_convolutions_and_end_where_the_state_begins(tmp_path, model):
+    import onnx
+
+    encoder = EncoderConfig("tf_efficientnet_lite0", "none", pool="grid", stage=1, grid=3, squeeze=8)
+    reading = ReadingConfig(("correlation",), features=8)
+    network = Recognizer(RecognizerConfig(encoder, reading, RecurrentConfig(size=8)), LABELS).eval()
+    folder = saved(tmp_path / "lite", model, model=network)
+    out = export(folder, "onnx", tmp_path / "exported", int8=True).folder
+    exact, narrow = (onnx.load(out / f"step{kind}.onnx").graph.node for kind in ("", ".int8"))
+    made = {output: node.op_type for node in narrow for output in node.output}
+    reads = {
+        kind: [made.get(node.input[0]) for node in narrow if node.op_type == kind]
+        for kind in ("Conv", "Clip", "Relu")
+    }
+    # All convolutions but the one that reads how the maps moved.
+    exactly = [kind for kind in reads["Conv"] if kind != "DequantizeLinear"]
+    assert len(exactly) == 1 < len(reads["Conv"])
+    assert "DequantizeLinear" not in reads["Clip"] + reads["Relu"]
+    assert len(reads["Clip"]) < sum(node.op_type == "Clip" for node in exact)
+
+
 def test_the_exported_stream_runs_where_torch_cannot_be_imported(exported):
     code = """
 import sys

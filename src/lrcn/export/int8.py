@@ -26,8 +26,9 @@ from lrcn.errors import LrcnError
 from lrcn.export.parity import Frames, Opened, Parity, together
 from lrcn.runtime_engine import Arrays, softmax
 
-# Nearly all of the work is in these. What carries the state on stays exact, as its errors would add up.
-_OPERATORS = ("Conv",)
+# Nearly all of the work is in convolutions. What follows them is named so that both become one step in 8 bits: else
+# every convolution writes its numbers out in single precision, to be cut off at 0 (and 6) and rounded again.
+_OPERATORS = ("Conv", "Clip", "Relu")
 
 # Frames of a clip, and of all clips, that ranges are taken from; more bring nothing and take memory.
 _LONGEST, _MOST = 64, 256
@@ -181,6 +182,7 @@ def quantize(onnx: Path, file: Path, opened: Opened, samples: Iterable[Sample]) 
             Shown(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(_OPERATORS),
+            nodes_to_exclude=_after(opened.graph.state, ready),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -188,6 +190,18 @@ def quantize(onnx: Path, file: Path, opened: Opened, samples: Iterable[Sample]) 
         )
     ready.unlink()
     return len(shown)
+
+
+def _after(state: Iterable[str], onnx: Path) -> list[str]:
+    """Names of the nodes that read a state, or what follows from it: they stay exact, as their errors would add up."""
+    from onnx import load
+
+    reached, names = set(state), []
+    for node in load(onnx).graph.node:
+        if reached.intersection(node.input):
+            reached.update(node.output)
+            names.append(node.name)
+    return names
 
 
 def cost(
