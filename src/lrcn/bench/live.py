@@ -43,7 +43,7 @@ def stream(
     engines: Sequence[str] = (),
     calibrate: str = "",
     rivals: Sequence[str] = tuple(_CLIP_NETWORKS),
-    cameras: Sequence[int] = (1, 8, 32),
+    cameras: Sequence[int] = (1, 8, 16),
     processes: int = 2,
     repeats: int = 3,
 ) -> Rows:
