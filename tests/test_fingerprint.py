@@ -48,6 +48,25 @@ def test_equal_parts_hash_alike_and_others_do_not():
     assert hashes == [fingerprint(*part) for part in parts]
 
 
+def test_a_file_that_a_setting_names_counts(tmp_path):
+    @dataclass(frozen=True)
+    class Named:
+        path: str
+
+        @property
+        def files(self):
+            return (Path(self.path),)
+
+    one = Named(str(tmp_path / "weights"))
+    with pytest.raises(LrcnError, match="weights"):
+        fingerprint(one)
+    Path(one.path).write_bytes(b"before")
+    before = fingerprint([one])
+    assert before == fingerprint([replace(one)])
+    Path(one.path).write_bytes(b"and after")
+    assert before != fingerprint([one])
+
+
 def test_a_field_that_is_added_later_changes_no_hash():
     @dataclass(frozen=True)
     class Whole:

@@ -13,7 +13,11 @@ def fingerprint(*parts: Any) -> str:
     """32 hex digits that follow from the parts: numbers, strings, sequences, mappings, paths, dataclasses, None.
 
     Of a dataclass only the fields count that are not at their default, so that a field which a later version adds
-    leaves the hashes of all that was made before it as they were. The price: a default must not change.
+    leaves the hashes of all that was made before it as they were. The price: a default must not change. One with a
+    property `files` says by it what else it follows from: paths, each of which counts as `fingerprint_file` has it.
+
+    Raises:
+        LrcnError: such a file cannot be read.
     """
     return hashlib.sha256(json.dumps(parts, default=_plain, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -36,7 +40,9 @@ def fingerprint_file(path: str | Path) -> str:
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         pairs = ((item, getattr(value, item.name)) for item in fields(value))
-        return {type(value).__name__: {item.name: given for item, given in pairs if given != _default(item)}}
+        plain = {type(value).__name__: {item.name: given for item, given in pairs if given != _default(item)}}
+        files = [fingerprint_file(path) for path in getattr(value, "files", ())]
+        return plain | {"files": files} if files else plain
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no fingerprint")

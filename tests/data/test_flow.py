@@ -171,6 +171,12 @@ def test_wrong_settings_are_one_sentence(field, value, words):
         MotionConfig(**{field: value})
 
 
+@pytest.mark.parametrize("method", ["dis", "farneback", "tvl1"])
+def test_the_flow_itself_is_in_pixels(method):
+    found = MotionConfig(method=method).flow(*sliding(2, 3, -2, size=64))
+    np.testing.assert_allclose(np.median(found, axis=(0, 1)), (3, -2), atol=0.3)
+
+
 @pytest.fixture
 def small_raft(monkeypatch):
     """RAFT of random weights that stops after one round."""
@@ -203,6 +209,10 @@ def test_weights_of_raft_come_from_a_local_file_or_one_sentence_says_why_not(tmp
     save_file(weights, path)
     read = flow._raft("raft_small", str(path), torch.device("cpu"))
     assert torch.equal(read.state_dict()[name], weights[name])
+
+    # Kept images and features are not those of weights that lay there before.
+    assert MotionConfig("flow", "raft_small", weights=str(path)).files == (path,)
+    assert not MotionConfig("flow", "raft_small").files and not MotionConfig("flow", weights=str(path)).files
 
     def images(weights):
         config = MotionConfig("flow", "raft_small", weights=weights)

@@ -99,6 +99,17 @@ class MotionConfig:
         return (MotionHistory(self.decay, self.gain),) if self.kind == "history" else (self,)
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """What an image follows from beside the frames: weights that lie here, which may be trained anew."""
+        if (
+            self.kind != "flow"
+            or not self.method.startswith("raft")
+            or self.weights in ("torchvision", "none")
+        ):
+            return ()
+        return (Path(self.weights).expanduser(),)
+
+    @property
     def reach(self) -> int:
         """How many frames before its own an image follows from."""
         return 0 if self.kind == "none" else 1
