@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from lrcn.data import flow
 from lrcn.data.flow import MotionConfig, difference, encoded, mirrored, with_motion_of
 from lrcn.errors import LrcnError
+from lrcn.fingerprint import fingerprint
 
 DIS = MotionConfig("flow")
 CHEAP = [MotionConfig("difference"), DIS, MotionConfig("flow", "farneback")]
@@ -213,6 +214,9 @@ def test_weights_of_raft_come_from_a_local_file_or_one_sentence_says_why_not(tmp
     # Kept images and features are not those of weights that lay there before.
     assert MotionConfig("flow", "raft_small", weights=str(path)).files == (path,)
     assert not MotionConfig("flow", "raft_small").files and not MotionConfig("flow", weights=str(path)).files
+
+    with pytest.raises(LrcnError, match=r"motion\.weights is .*none\.safetensors, which is not there; give"):
+        fingerprint(MotionConfig("flow", "raft_small", weights=str(tmp_path / "none.safetensors")))
 
     def images(weights):
         config = MotionConfig("flow", "raft_small", weights=weights)
