@@ -100,14 +100,24 @@ class MotionConfig:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """What an image follows from beside the frames: weights that lie here, which may be trained anew."""
+        """What an image follows from beside the frames: weights that lie here, which may be trained anew.
+
+        Raises:
+            LrcnError: they are not there.
+        """
         if (
             self.kind != "flow"
             or not self.method.startswith("raft")
             or self.weights in ("torchvision", "none")
         ):
             return ()
-        return (Path(self.weights).expanduser(),)
+        path = Path(self.weights).expanduser()
+        if not path.is_file():
+            raise LrcnError(
+                f'motion.weights is {self.weights}, which is not there; give a .safetensors file, or "torchvision" to '
+                "fetch them."
+            )
+        return (path,)
 
     @property
     def reach(self) -> int:
