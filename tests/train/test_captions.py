@@ -23,8 +23,9 @@ from lrcn.models.captioner_folder import load_captioner
 from lrcn.models.decoder import teacher_forced
 from lrcn.train.caption_study import run_study
 from lrcn.train.caption_tasks import spoken, words_read
-from lrcn.train.captions import CaptionRecipe, changed, read_caption_recipe, read_split, run_recipe, train
+from lrcn.train.captions import CaptionRecipe, read_split, run_recipe, train
 from lrcn.train.jobs import job_of
+from lrcn.train.recipe import changed, read_as
 from lrcn.train.scst import SelfCritical, SelfCriticalTask
 from lrcn.train.tracking import read_log
 
@@ -71,7 +72,7 @@ def test_a_run_leaves_a_model_its_numbers_sentences_and_curves(trained, manifest
     assert set(result.metrics) == {"dev", "test", "headline"} and result.metrics["dev"]["photos"] == 6
     assert {"bleu_4", "rouge_l", "cider_d"} <= set(result.metrics["test"])
     assert json.loads((out / "metrics.json").read_text()) == result.metrics
-    assert read_caption_recipe(out / "recipe.yaml") == recipe_of(manifest, **ALL_STAGES)
+    assert read_as(CaptionRecipe, out / "recipe.yaml") == recipe_of(manifest, **ALL_STAGES)
     assert "| dev | 6 |" in (out / "model" / "README.md").read_text()
     assert result.use.format("M") == "lrcn caption PHOTO --model M"
     records = [json.loads(line) for line in (out / "dev.jsonl").read_text().splitlines()]

@@ -22,7 +22,8 @@ from lrcn.errors import LrcnError
 from lrcn.models.describer import Describer, DescriberConfig
 from lrcn.models.describer_folder import LoadedDescriber, load_describer, save_describer
 from lrcn.predict_descriptions import describe
-from lrcn.train.describing import DescribeRecipe, changed, read_describe_recipe, train
+from lrcn.train.describing import DescribeRecipe, train
+from lrcn.train.recipe import changed, read_as
 
 
 def silent(_):
@@ -69,7 +70,7 @@ def test_a_run_leaves_a_model_its_numbers_sentences_and_curves(trained):
         assert (out / name).stat().st_size > 0, name
     assert result.metrics["test"]["clips"] == 8 and "bleu_4" in result.metrics["dev"]
     assert result.metrics["headline"].startswith("test BLEU-4 ")
-    assert read_describe_recipe(out / "recipe.yaml") == recipe_of()
+    assert read_as(DescribeRecipe, out / "recipe.yaml") == recipe_of()
     assert "| test | 8 |" in (out / "model" / "README.md").read_text()
     assert result.use.format("M") == "lrcn describe INPUT --model M"
 

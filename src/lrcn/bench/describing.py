@@ -142,12 +142,13 @@ def _run(recipe: DescribeRecipe, folder: Path) -> dict[str, float]:
     from lrcn.evaluate.captioning import measure, written
     from lrcn.files import write_whole
     from lrcn.generate import Decoding
-    from lrcn.train.describing import read_split, run_key, train_split
+    from lrcn.train.describing import read_split, train_split
     from lrcn.train.distributed import joined_team
+    from lrcn.train.words_recipe import run_key
 
     assert recipe.data.cooking is not None
     split = read_split(recipe, lambda _: None)
-    key, done = run_key(recipe, split), folder / f"seed-{recipe.train.seed}.json"
+    key, done = run_key(recipe, split.clips), folder / f"seed-{recipe.train.seed}.json"
     if done.exists() and (before := json.loads(done.read_text())).pop("run") == key:
         return dict(before)
     with TemporaryDirectory() as temporary, joined_team() as team:

@@ -14,10 +14,12 @@ from lrcn.fingerprint import fingerprint
 from lrcn.generate import Decoding
 from lrcn.models.captioner import Captioner
 from lrcn.train.caption_tasks import DevJudge
-from lrcn.train.captions import CaptionRecipe, changed, read_split, run_key, train_split
+from lrcn.train.captions import CaptionRecipe, read_split, train_split
 from lrcn.train.distributed import Team, joined_team
 from lrcn.train.photo_splits import PhotoPart, PhotoSplit, featured
+from lrcn.train.recipe import changed
 from lrcn.train.run import Report, cache_folder
+from lrcn.train.words_recipe import run_key
 
 METRICS = ("bleu_1", "bleu_4", "rouge_l", "cider_d")
 

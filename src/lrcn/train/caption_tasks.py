@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from lrcn.data.datasets import IGNORED_LABEL
 from lrcn.data.photos import CaptionedPhotos
 from lrcn.data.tokenizer import EOS, Tokenizer
-from lrcn.errors import LrcnError
 from lrcn.evaluate.captioning import Show, as_words, written
 from lrcn.evaluate.captions import CiderD
 from lrcn.generate import Decoding
@@ -22,20 +21,6 @@ _PIECES = 4
 
 _FEWEST = 24
 """Sentences of such a group: fewer waste the kernels' width."""
-
-
-def refuse_impossible(views: int, label_smoothing: float, loss_scale: float) -> None:
-    """Keeps a recipe from settings that mean nothing.
-
-    Raises:
-        LrcnError: one of them does; the sentence names it.
-    """
-    if views < 1:
-        raise LrcnError(f"views is {views}: give 1 or more.")
-    if not 0 <= label_smoothing < 1:
-        raise LrcnError(f"label_smoothing is {label_smoothing}: give a share from 0 to below 1.")
-    if not loss_scale > 0:
-        raise LrcnError(f"loss_scale is {loss_scale}: give a number above 0.")
 
 
 class CaptionTask:

@@ -1,33 +1,28 @@
 """From a recipe with `task: caption` to a captioner's model folder with its numbers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from lrcn.config import from_values, merge, read_layers, to_values
 from lrcn.data.photos import CaptionedPhotos, PhotoPreprocess
-from lrcn.data.transforms import Augment
 from lrcn.errors import LrcnError
 from lrcn.evaluate.captions import CaptionScores
-from lrcn.fingerprint import fingerprint
 from lrcn.generate import Decoding
 from lrcn.models.captioner import Captioner, CaptionerConfig
 from lrcn.models.captioner_folder import LoadedCaptioner, load_captioner, save_captioner
 from lrcn.models.zoo import chosen_device, load
-from lrcn.train.caption_tasks import CaptionTask, refuse_impossible
 from lrcn.train.card import card
 from lrcn.train.distributed import Team, joined_team
-from lrcn.train.loop import LoopConfig
 from lrcn.train.outcome import finished, learned_from, score_facts, score_values, scored, written_about
-from lrcn.train.photo_splits import CaptionData, PhotoSplit, WordsConfig, photo_split
-from lrcn.train.recipe import with_whole_paths
+from lrcn.train.photo_splits import PhotoSplit, photo_split
+from lrcn.train.recipe import read_as
 from lrcn.train.run import Report, Result
 from lrcn.train.scst import SelfCritical, SelfCriticalTask
 from lrcn.train.stretches import Stretches
+from lrcn.train.words_recipe import SentenceRecipe, run_key
 
 
 @dataclass(frozen=True)
@@ -45,75 +40,25 @@ class CaptionStudy:
     decodings: dict[str, Decoding] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class CaptionRecipe:
+@dataclass(frozen=True, kw_only=True)
+class CaptionRecipe(SentenceRecipe):
     """One experiment in captioning.
 
     Attributes:
-        data: where photos with sentences come from.
         task: "caption".
-        name: of the model.
-        description: what it is for, with the expected number and its source.
-        words: what becomes a word.
         model: the networks.
-        preprocess: how a photo reaches them; stored with the weights.
-        augment: random changes to training photos. Mirrored, what is said of left and right is wrong.
-        views: random draws of each photo that are kept as features while the CNN is frozen.
-        pairs: a batch is of single sentences with their photos, as the paper has it; otherwise of photos, each with all
-            its sentences.
         init: a model folder whose weights and vocabulary the run begins from; empty: begins anew.
-        train: the first stretch of training.
-        tune: a second one, in which the CNN's last `tune_stages` learn too; None leaves it out.
-        tune_stages: stages of the CNN that learn in `tune`; -1 is all.
-        self_critical: a last one, on CIDEr-D itself; None leaves it out.
-        label_smoothing: share of the target spread over the other words.
-        loss_scale: multiplies the loss (the paper's: 20, see `CaptionTask`).
-        select: how sentences about dev photos are chosen at every epoch's end, whose CIDEr-D chooses the weights.
-        decoding: how sentences are chosen for the numbers at the end, and when the model is used.
-        meteor: whether METEOR is measured; None: where lrcn[metrics] is installed.
-        device: "auto", "cpu", "cuda", ...
+        self_critical: a last stretch, on CIDEr-D itself; None leaves it out.
         study: many runs instead of one.
     """
 
-    data: CaptionData
     task: Literal["caption"] = "caption"
     name: str = "captioner"
-    description: str = ""
-    words: WordsConfig = field(default_factory=WordsConfig)
     model: CaptionerConfig = field(default_factory=CaptionerConfig)
     preprocess: PhotoPreprocess = field(default_factory=PhotoPreprocess)
-    augment: Augment = field(default_factory=Augment)
-    views: int = 1
-    pairs: bool = False
     init: str = ""
-    train: LoopConfig = field(default_factory=LoopConfig)
-    tune: LoopConfig | None = None
-    tune_stages: int = -1
     self_critical: SelfCritical | None = None
-    label_smoothing: float = 0.0
-    loss_scale: float = 1.0
-    select: Decoding = field(default_factory=lambda: Decoding(max_length=20))
-    decoding: Decoding = field(default_factory=lambda: Decoding(beam=3))
-    meteor: bool | None = None
-    device: str = "auto"
     study: CaptionStudy | None = None
-
-    def __post_init__(self) -> None:
-        refuse_impossible(self.views, self.label_smoothing, self.loss_scale)
-
-
-def read_caption_recipe(path: str | Path, changes: Mapping[str, Any] | None = None) -> CaptionRecipe:
-    """Reads a recipe, with `changes` (nested settings) laid over it.
-
-    Raises:
-        LrcnError: the file cannot be read, or a setting in it is wrong.
-    """
-    return from_values(CaptionRecipe, with_whole_paths(merge(read_layers(path), changes or {})))
-
-
-def changed(recipe: CaptionRecipe, changes: Mapping[str, Any]) -> CaptionRecipe:
-    """The recipe with nested settings laid over it."""
-    return from_values(CaptionRecipe, with_whole_paths(merge(to_values(recipe), changes)))
 
 
 def run_recipe(path: Path, changes: Mapping[str, Any], out: Path, report: Report) -> Result:
@@ -122,7 +67,7 @@ def run_recipe(path: Path, changes: Mapping[str, Any], out: Path, report: Report
     Raises:
         LrcnError: the recipe or its data are wrong, or `out` holds another run.
     """
-    recipe = read_caption_recipe(path, changes)
+    recipe = read_as(CaptionRecipe, path, changes)
     if recipe.study is None:
         return train(recipe, out, report)
     from lrcn.train.caption_study import run_study
@@ -173,7 +118,7 @@ def train_split(
         _begin_from(model, begun, recipe.init)
     model.to(team.device(chosen_device(recipe.device)))
     stretches = Stretches(out, run_key(recipe, split), team, name)
-    shown = stretches.both(model, recipe, split, partial(_likelihood, recipe))
+    shown = stretches.both(model, recipe, split, recipe.likelihood)
     if recipe.self_critical is not None:
         model.encoder.set_tuned(0)
         if recipe.tune is not None or recipe.model.encoder.tune:
@@ -188,24 +133,6 @@ def train_split(
         )
         stretches.one("self-critical", model, task, recipe.self_critical.loop, ", self-critical")
     return model.eval()
-
-
-def run_key(recipe: CaptionRecipe, split: PhotoSplit) -> str:
-    """A hash of the settings and data that the weights follow from: a run is only taken up by one with the same."""
-    plain = replace(recipe, study=None, description="", name="", decoding=Decoding(), meteor=None)
-    return fingerprint(to_values(plain), split.key())
-
-
-def _likelihood(recipe: CaptionRecipe, split: PhotoSplit) -> CaptionTask:
-    clips = CaptionedPhotos(split.train.photos, split.train.sentences, pairs=recipe.pairs)
-    return CaptionTask(
-        clips,
-        split.dev,
-        split.tokenizer,
-        recipe.select,
-        label_smoothing=recipe.label_smoothing,
-        loss_scale=recipe.loss_scale,
-    )
 
 
 def _begin_from(model: Captioner, begun: LoadedCaptioner, name: str) -> None:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 
-from lrcn.config import from_values, merge, read_layers, to_values
 from lrcn.data.cooking import CookingConfig, cooking_rows
 from lrcn.data.datasets import ClipDataset, ClipSource
 from lrcn.data.descriptions import DescribedClips, LabelClips, shown
@@ -16,23 +15,20 @@ from lrcn.data.features import FeatureClips, located
 from lrcn.data.manifest import Row
 from lrcn.data.sampling import Sampling
 from lrcn.data.slots import Slots
-from lrcn.data.transforms import Augment, Preprocess
+from lrcn.data.transforms import Preprocess
 from lrcn.errors import LrcnError
 from lrcn.evaluate.captions import CaptionScores
-from lrcn.fingerprint import fingerprint
-from lrcn.generate import Decoding
 from lrcn.models.describer import Describer, DescriberConfig
 from lrcn.models.describer_folder import LoadedDescriber, load_describer, save_describer
 from lrcn.models.zoo import chosen_device
-from lrcn.train.caption_tasks import CaptionTask, refuse_impossible
 from lrcn.train.card import card
 from lrcn.train.distributed import Team, joined_team
-from lrcn.train.loop import LoopConfig
 from lrcn.train.outcome import finished, learned_from, score_facts, score_values, scored, written_about
-from lrcn.train.photo_splits import CaptionData, PhotoSplit, WordsConfig, captioned_rows, captioned_split
-from lrcn.train.recipe import with_whole_paths
+from lrcn.train.photo_splits import CaptionData, PhotoSplit, captioned_rows, captioned_split
+from lrcn.train.recipe import read_as
 from lrcn.train.run import Report, Result
 from lrcn.train.stretches import Stretches
+from lrcn.train.words_recipe import SentenceRecipe, run_key
 
 
 @dataclass(frozen=True)
@@ -71,56 +67,26 @@ class DescribeData(CaptionData):
             )
 
 
-@dataclass(frozen=True)
-class DescribeRecipe:
+@dataclass(frozen=True, kw_only=True)
+class DescribeRecipe(SentenceRecipe):
     """One experiment in description.
 
     Attributes:
         data: where clips with sentences come from.
         task: "describe".
-        name: of the model.
-        description: what it is for, with the expected number and its source.
-        words: what becomes a word.
         model: the networks, and what they are given.
-        preprocess: how a frame reaches them; stored with the weights.
         sampling: which frames, or steps of features, they read; stored with the weights.
-        augment: random changes to the frames of training clips.
-        views: random draws of each clip's frames that are kept as features while the CNN is frozen.
-        pairs: a batch is of single sentences with their clips; otherwise of clips, each with all its sentences.
-        train: the first stretch of training.
-        tune: a second one, in which the CNN's last `tune_stages` learn too; None leaves it out.
-        tune_stages: stages of the CNN that learn in `tune`; -1 is all.
-        label_smoothing: share of the target spread over the other words.
-        loss_scale: multiplies the loss, as `lrcn.train.caption_tasks.CaptionTask` says.
-        select: how sentences about dev clips are chosen at every epoch's end, whose CIDEr-D chooses the weights.
-        decoding: how sentences are chosen for the numbers at the end, and when the model is used.
-        meteor: whether METEOR is measured; None: where lrcn[metrics] is installed.
-        device: "auto", "cpu", "cuda", ...
     """
 
     data: DescribeData
     task: Literal["describe"] = "describe"
     name: str = "describer"
-    description: str = ""
-    words: WordsConfig = field(default_factory=WordsConfig)
     model: DescriberConfig = field(default_factory=DescriberConfig)
     preprocess: Preprocess = field(default_factory=Preprocess)
     sampling: Sampling = field(default_factory=lambda: Sampling(frames=None))
-    augment: Augment = field(default_factory=Augment)
-    views: int = 1
-    pairs: bool = False
-    train: LoopConfig = field(default_factory=LoopConfig)
-    tune: LoopConfig | None = None
-    tune_stages: int = -1
-    label_smoothing: float = 0.0
-    loss_scale: float = 1.0
-    select: Decoding = field(default_factory=lambda: Decoding(max_length=20))
-    decoding: Decoding = field(default_factory=lambda: Decoding(beam=3))
-    meteor: bool | None = None
-    device: str = "auto"
 
     def __post_init__(self) -> None:
-        refuse_impossible(self.views, self.label_smoothing, self.loss_scale)
+        super().__post_init__()
         if self.tune is not None and self.model.inputs != "frames":
             raise LrcnError(
                 f"tune is set and model.inputs {self.model.inputs}: there is no CNN, leave it out."
@@ -142,27 +108,13 @@ class DescribeSplit:
     slots: Slots | None = None
 
 
-def read_describe_recipe(path: str | Path, changes: Mapping[str, Any] | None = None) -> DescribeRecipe:
-    """Reads a recipe, with `changes` (nested settings) laid over it.
-
-    Raises:
-        LrcnError: the file cannot be read, or a setting in it is wrong.
-    """
-    return from_values(DescribeRecipe, with_whole_paths(merge(read_layers(path), changes or {})))
-
-
-def changed(recipe: DescribeRecipe, changes: Mapping[str, Any]) -> DescribeRecipe:
-    """The recipe with nested settings laid over it."""
-    return from_values(DescribeRecipe, with_whole_paths(merge(to_values(recipe), changes)))
-
-
 def run_recipe(path: Path, changes: Mapping[str, Any], out: Path, report: Report) -> Result:
     """Reads a recipe and trains it.
 
     Raises:
         LrcnError: the recipe or its data are wrong, or `out` holds another run.
     """
-    return train(read_describe_recipe(path, changes), out, report)
+    return train(read_as(DescribeRecipe, path, changes), out, report)
 
 
 def train(recipe: DescribeRecipe, out: str | Path, report: Report = print) -> Result:
@@ -242,28 +194,10 @@ def train_split(
     torch.manual_seed(recipe.train.seed)
     config = replace(recipe.model, given=split.given)
     model = Describer(config, split.clips.tokenizer.size).to(team.device(chosen_device(recipe.device)))
-    stretches = Stretches(out, run_key(recipe, split), team, name)
-    clips = stretches.both(model, recipe, split.clips, partial(_task, recipe))
+    stretches = Stretches(out, run_key(recipe, split.clips), team, name)
+    task_of = partial(recipe.likelihood, captioned=DescribedClips, show=shown)
+    clips = stretches.both(model, recipe, split.clips, task_of)
     return model.eval(), clips
-
-
-def run_key(recipe: DescribeRecipe, split: DescribeSplit) -> str:
-    """A hash of the settings and data that the weights follow from: a run is only taken up by one with the same."""
-    plain = replace(recipe, description="", name="", decoding=Decoding(), meteor=None)
-    return fingerprint(to_values(plain), split.clips.key())
-
-
-def _task(recipe: DescribeRecipe, split: PhotoSplit) -> CaptionTask:
-    clips = DescribedClips(split.train.photos, split.train.sentences, pairs=recipe.pairs)
-    return CaptionTask(
-        clips,
-        split.dev,
-        split.tokenizer,
-        recipe.select,
-        label_smoothing=recipe.label_smoothing,
-        loss_scale=recipe.loss_scale,
-        show=shown,
-    )
 
 
 # ---- what is left behind ----

@@ -1,72 +1,49 @@
 """From a recipe with `task: embed` to the model folder of a joint embedding, with its numbers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from lrcn.config import from_values, merge, read_layers, to_values
 from lrcn.data.photos import CaptionedPhotos, PhotoPreprocess
-from lrcn.data.transforms import Augment
 from lrcn.errors import LrcnError
 from lrcn.evaluate.finding import measure_embedding
 from lrcn.evaluate.retrieval import RetrievalMetrics
-from lrcn.fingerprint import fingerprint
 from lrcn.models.joint import JointConfig, JointEmbedding
 from lrcn.models.joint_folder import load_joint, save_joint
 from lrcn.models.zoo import chosen_device
 from lrcn.train.card import NO_SPREAD, card
 from lrcn.train.distributed import Team, joined_team
-from lrcn.train.loop import Batch, LoopConfig
+from lrcn.train.loop import Batch
 from lrcn.train.outcome import finished, learned_from
-from lrcn.train.photo_splits import CaptionData, PhotoPart, PhotoSplit, WordsConfig, featured, photo_split
-from lrcn.train.recipe import with_whole_paths
-from lrcn.train.run import Report, Result, cache_folder
+from lrcn.train.photo_splits import PhotoPart, PhotoSplit, photo_split
+from lrcn.train.recipe import read_as
+from lrcn.train.run import Report, Result
 from lrcn.train.stretches import Stretches
+from lrcn.train.words_recipe import WordsRecipe, run_key
 
 _USE = 'lrcn search FOLDER "words" --model {}'
 
 
-@dataclass(frozen=True)
-class EmbedRecipe:
-    """One experiment in finding photos by sentences.
+@dataclass(frozen=True, kw_only=True)
+class EmbedRecipe(WordsRecipe):
+    """One experiment in finding photos by sentences; a batch is of sentences, each with its photo.
 
     Attributes:
-        data: where photos with sentences come from.
         task: "embed".
-        name: of the model.
-        description: what it is for, with the expected number and its source.
-        words: what becomes a word.
         model: the networks, and the loss.
-        preprocess: how a photo reaches them; stored with the weights.
-        augment: random changes to training photos. Mirrored, what is said of left and right is wrong.
-        views: random draws of each photo that are kept as features while the CNN is frozen; an epoch uses one.
-        train: the first stretch of training; a batch is of sentences, each with its photo.
-        tune: a second one, in which the CNN's last `tune_stages` learn too; None leaves it out.
-        tune_stages: stages of the CNN that learn in `tune`; -1 is all.
-        device: "auto", "cpu", "cuda", ...
     """
 
-    data: CaptionData
     task: Literal["embed"] = "embed"
     name: str = "search"
-    description: str = ""
-    words: WordsConfig = field(default_factory=WordsConfig)
     model: JointConfig = field(default_factory=JointConfig)
     preprocess: PhotoPreprocess = field(default_factory=PhotoPreprocess)
-    augment: Augment = field(default_factory=Augment)
-    views: int = 1
-    train: LoopConfig = field(default_factory=LoopConfig)
-    tune: LoopConfig | None = None
-    tune_stages: int = -1
-    device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.views < 1:
-            raise LrcnError(f"views is {self.views}: give 1 or more.")
+        super().__post_init__()
         if min(self.train.batch, self.tune.batch if self.tune else 2) < 2:
             raise LrcnError(
                 "batch is 1: a sentence is told from those of other photos in its batch, so give more."
@@ -107,7 +84,7 @@ def run_recipe(path: Path, changes: Mapping[str, Any], out: Path, report: Report
     Raises:
         LrcnError: the recipe or its data are wrong, or `out` holds another run.
     """
-    return train(from_values(EmbedRecipe, with_whole_paths(merge(read_layers(path), changes))), out, report)
+    return train(read_as(EmbedRecipe, path, changes), out, report)
 
 
 def train(recipe: EmbedRecipe, out: str | Path, report: Report = print) -> Result:
@@ -133,25 +110,13 @@ def _trained(recipe: EmbedRecipe, split: PhotoSplit, out: Path, team: Team) -> J
     torch.manual_seed(recipe.train.seed)
     model = JointEmbedding(recipe.model, split.tokenizer.size).to(team.device(chosen_device(recipe.device)))
 
-    def stretch(folder: str, split: PhotoSplit, config: LoopConfig) -> None:
-        clips = CaptionedPhotos(split.train.photos, split.train.sentences, pairs=True)
-        # The key tells features from photos, so that each stretch has its own.
-        key = run_key(recipe, split)
-        Stretches(out, key, team, name=folder).one(folder, model, EmbedTask(clips, split.dev), config)
-
-    shown = split
-    if model.encoder.tuned == 0:
-        shown = featured(split, model.encoder, cache_folder(out), recipe.views, team, recipe.train.workers)
-    stretch("train", shown, recipe.train)
-    if recipe.tune is not None:
-        model.encoder.set_tuned(recipe.tune_stages)
-        stretch("tune", split, recipe.tune)
+    stretches = Stretches(out, run_key(recipe, split), team)
+    stretches.both(model, recipe, split, _task)
     return model.eval()
 
 
-def run_key(recipe: EmbedRecipe, split: PhotoSplit) -> str:
-    """A hash of the settings and data that the weights follow from: a run is only taken up by one with the same."""
-    return fingerprint(to_values(replace(recipe, name="", description="")), split.key())
+def _task(split: PhotoSplit) -> EmbedTask:
+    return EmbedTask(CaptionedPhotos(split.train.photos, split.train.sentences, pairs=True), split.dev)
 
 
 def _finish(recipe: EmbedRecipe, split: PhotoSplit, model: JointEmbedding, out: Path) -> Result:

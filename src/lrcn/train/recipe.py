@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -19,6 +19,8 @@ from lrcn.models.fusion import read_weights
 from lrcn.models.recognizer import RecognizerConfig
 from lrcn.train.loop import LoopConfig
 from lrcn.train.tasks import ClipLoss
+
+AnyRecipe = TypeVar("AnyRecipe")
 
 
 @dataclass(frozen=True)
@@ -206,13 +208,27 @@ def read_recipe(path: str | Path, changes: Mapping[str, Any] | None = None) -> R
     Raises:
         LrcnError: the file cannot be read, or a setting in it is wrong.
     """
-    recipe = from_values(Recipe, with_whole_paths(merge(read_layers(path), changes or {})))
+    recipe = read_as(Recipe, path, changes)
     if not recipe.data.source and recipe.data.moves is None:
         raise LrcnError(f"{path} names no data: set data.source or data.moves.")
     return recipe
 
 
-def with_whole_paths(values: dict[str, Any]) -> dict[str, Any]:
+def read_as(kind: type[AnyRecipe], path: str | Path, changes: Mapping[str, Any] | None = None) -> AnyRecipe:
+    """Reads a recipe of a kind, with `changes` (nested settings) laid over it.
+
+    Raises:
+        LrcnError: the file cannot be read, or a setting in it is wrong.
+    """
+    return from_values(kind, _with_whole_paths(merge(read_layers(path), changes or {})))
+
+
+def changed(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
+    """The recipe, of whatever kind, with nested settings laid over it."""
+    return from_values(type(recipe), _with_whole_paths(merge(to_values(recipe), changes)))
+
+
+def _with_whole_paths(values: dict[str, Any]) -> dict[str, Any]:
     """A recipe's values with `~` and environment variables in its paths filled in."""
     # Only where paths are: a description may well begin with "~".
     return {name: _filled_in(value) if name in ("data", "model") else value for name, value in values.items()}
@@ -224,11 +240,6 @@ def _filled_in(value: Any) -> Any:
     if isinstance(value, list):
         return [_filled_in(below) for below in value]
     return os.path.expanduser(os.path.expandvars(value)) if isinstance(value, str) else value
-
-
-def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """The recipe with nested settings laid over it."""
-    return from_values(Recipe, with_whole_paths(merge(to_values(recipe), changes)))
 
 
 def recipe_for_source(

@@ -1,13 +1,12 @@
 """From a recipe with `task: describe-shots` to the model folder of a describer of shots, with its numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from lrcn.config import from_values, merge, read_layers, to_values
 from lrcn.data.described_moves import (
     DERIVED,
     DESCRIBED_STYLE,
@@ -22,7 +21,6 @@ from lrcn.data.tokenizer import Tokenizer
 from lrcn.data.transforms import Preprocess
 from lrcn.errors import LrcnError
 from lrcn.evaluate.described_moves import MovesInWords, moves_in_words
-from lrcn.fingerprint import fingerprint
 from lrcn.generate import Decoding
 from lrcn.models.captioner_folder import LoadedCaptioner
 from lrcn.models.folder import Loaded
@@ -39,10 +37,11 @@ from lrcn.train.distributed import Team, joined_team
 from lrcn.train.loop import LoopConfig
 from lrcn.train.outcome import finished, learned_from, written_about
 from lrcn.train.photo_splits import CaptionData, PhotoSplit, WordsConfig, captioned_rows, captioned_split
-from lrcn.train.recipe import with_whole_paths
+from lrcn.train.recipe import read_as
 from lrcn.train.run import Report, Result
 from lrcn.train.stretches import Stretches
 from lrcn.train.watched_clips import DescribedShots, WatchedClips, shown
+from lrcn.train.words_recipe import run_key
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,7 @@ def run_recipe(path: Path, changes: Mapping[str, Any], out: Path, report: Report
     Raises:
         LrcnError: the recipe or its data are wrong, or `out` holds another run.
     """
-    recipe = from_values(ShotRecipe, with_whole_paths(merge(read_layers(path), changes)))
-    return train(recipe, out, report)
+    return train(read_as(ShotRecipe, path, changes), out, report)
 
 
 def train(recipe: ShotRecipe, out: str | Path, report: Report = print) -> Result:
@@ -189,12 +187,6 @@ def train_split(
     task = CaptionTask(described, clips.dev, clips.tokenizer, recipe.select, **rest)
     stretches.one("train", model, task, recipe.train)
     return model.eval(), clips
-
-
-def run_key(recipe: ShotRecipe, split: PhotoSplit) -> str:
-    """A hash of the settings and data that the weights follow from: a run is only taken up by one with the same."""
-    plain = replace(recipe, description="", name="", decoding=Decoding())
-    return fingerprint(to_values(plain), split.key())
 
 
 _USE = "lrcn describe VIDEO --model {}"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
@@ -12,10 +12,7 @@ from lrcn.train.distributed import Team
 from lrcn.train.loop import LoopConfig, Task, fit
 from lrcn.train.photo_splits import PhotoSplit, featured
 from lrcn.train.run import cache_folder
-
-if TYPE_CHECKING:
-    from lrcn.train.captions import CaptionRecipe
-    from lrcn.train.describing import DescribeRecipe
+from lrcn.train.words_recipe import WordsRecipe
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Stretches:
     def both(
         self,
         model: Any,
-        recipe: "CaptionRecipe | DescribeRecipe",
+        recipe: WordsRecipe,
         split: PhotoSplit,
         task_of: Callable[[PhotoSplit], Task],
     ) -> PhotoSplit:
