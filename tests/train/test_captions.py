@@ -271,13 +271,15 @@ def test_a_study_tells_the_spread_over_seeds_and_is_taken_up(manifest, tmp_path)
         "decodings": {"beam 3": {"beam": 3}, "as before": {"beam": 3}, "5 samples": {"samples": 5}},
     }
     recipe = recipe_of(manifest, study=study, train={"epochs": 1}, decoding={"beam": 3})
-    rows = run_study(recipe, tmp_path / "runs" / "study", silent)
+    rows = run_study(recipe, tmp_path / "study", silent)
     named = {row["variant"]: row for row in rows}
     assert list(named) == ["1u", "2f", "1u, beam 3", "1u, as before", "1u, 5 samples"]
     assert all(row["seeds"] == 2 and row["milliseconds"] > 0 for row in rows)
     assert named["1u"]["cider_d"] == named["1u, beam 3"]["cider_d"] == named["1u, as before"]["cider_d"]
-    assert "| 1u |" in (tmp_path / "runs/study/results.md").read_text()
-    assert run_study(recipe, tmp_path / "runs" / "study", silent) == rows
+    assert "| 1u |" in (tmp_path / "study/results.md").read_text()
+    assert run_study(recipe, tmp_path / "study", silent) == rows
+    caches = [path.parent for path in tmp_path.rglob("cache") if path.is_dir()]
+    assert caches == [tmp_path], "one for all runs"
 
 
 def test_a_recipe_says_what_job_it_is(manifest, tmp_path):

@@ -67,9 +67,10 @@ def studied(monkeypatch):
             for test in tested
         ]
 
-    def train_split(recipe, split, out, team, name=""):
+    def train_split(recipe, split, out, team, name, cache):
         trained.append((recipe.model.recurrent.unit, recipe.train.seed, out.parent.name))
         assert out.name == f"seed-{recipe.train.seed}"
+        assert cache == out.parents[3] / "cache", "one for all runs, beside the study"
         assert recipe.tune is None or recipe.tune.seed == recipe.train.seed
         return Sure(WRONG[recipe.model.recurrent.unit, recipe.train.seed])
 

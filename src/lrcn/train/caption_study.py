@@ -52,13 +52,19 @@ def run_study(recipe: CaptionRecipe, out: str | Path, report: Report = print) ->
         for name, changes in variants.items():
             variant = changed(recipe, {**changes, "study": None})
             split = read_split(variant, tell if not rows else _silent)
-            add(name, [_one(variant, split, _folder(out, name, seed), seed, team) for seed in study.seeds])
+            runs = [
+                _one(variant, split, _folder(out, name, seed), seed, team, cache_folder(out))
+                for seed in study.seeds
+            ]
+            add(name, runs)
         first = next(iter(variants))
         variant = changed(recipe, {**variants[first], "study": None})
         split = read_split(variant, _silent)
         for name, decoding in study.decodings.items():
             runs = [
-                _rewritten(variant, split, _folder(out, first, seed), seed, name, decoding, team)
+                _rewritten(
+                    variant, split, _folder(out, first, seed), seed, name, decoding, team, cache_folder(out)
+                )
                 for seed in study.seeds
             ]
             add(f"{first}, {name}", runs)
@@ -84,7 +90,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     return f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n{body}"
 
 
-def _one(recipe: CaptionRecipe, split: PhotoSplit, folder: Path, seed: int, team: Team) -> dict[str, Any]:
+def _one(
+    recipe: CaptionRecipe, split: PhotoSplit, folder: Path, seed: int, team: Team, cache: Path
+) -> dict[str, Any]:
     """Trains and measures one run, or reads what it found before."""
     seeded = _seeded(recipe, seed)
     key, done = run_key(seeded, split), folder / "dev.json"
@@ -94,9 +102,10 @@ def _one(recipe: CaptionRecipe, split: PhotoSplit, folder: Path, seed: int, team
         )
     if not team.agree(done.exists()):
         began = time.monotonic()
-        model = train_split(seeded, split, folder, team, name=f"{folder.parent.name} seed {seed}")
+        name = f"{folder.parent.name} seed {seed}"
+        model = train_split(seeded, split, folder, team, name=name, cache=cache)
         seconds = round(time.monotonic() - began, 1)
-        dev = _dev(_shown(recipe, split, model, folder, team), recipe)
+        dev = _dev(_shown(recipe, split, model, cache, team), recipe)
         if team.leads:
             values = _judged(model, split, dev, recipe.decoding)
             values["nll"] = DevJudge(dev, split.tokenizer, recipe.select)(model)["nll_loss"]
@@ -116,13 +125,15 @@ def _rewritten(
     name: str,
     decoding: Decoding,
     team: Team,
+    cache: Path,
 ) -> dict[str, Any]:
     """The numbers of a finished run whose sentences are chosen in another way, or what was found before."""
     done = folder / f"dev-{name.replace(' ', '-')}.json"
     key = fingerprint(run_key(_seeded(recipe, seed), split), to_values(decoding))
     if not team.agree(done.exists() and json.loads(done.read_text())["run"] == key):
-        model = train_split(_seeded(recipe, seed), split, folder, team)  # trained already: it is read
-        dev = _dev(_shown(recipe, split, model, folder, team), recipe)
+        # Trained already: it is read.
+        model = train_split(_seeded(recipe, seed), split, folder, team, cache=cache)
+        dev = _dev(_shown(recipe, split, model, cache, team), recipe)
         if team.leads:
             before = json.loads((folder / "dev.json").read_text())
             told = {**before, **_judged(model, split, dev, decoding), "run": key}
@@ -144,12 +155,10 @@ def _seeded(recipe: CaptionRecipe, seed: int) -> CaptionRecipe:
     return seeded
 
 
-def _shown(
-    recipe: CaptionRecipe, split: PhotoSplit, model: Captioner, folder: Path, team: Team
-) -> PhotoSplit:
+def _shown(recipe: CaptionRecipe, split: PhotoSplit, model: Captioner, cache: Path, team: Team) -> PhotoSplit:
     if model.encoder.tuned:
         return split
-    return featured(split, model.encoder, cache_folder(folder), recipe.views, team)
+    return featured(split, model.encoder, cache, recipe.views, team)
 
 
 def _judged(model: Captioner, split: PhotoSplit, dev: PhotoPart, decoding: Decoding) -> dict[str, float]:

@@ -110,14 +110,18 @@ def train_split(
     team: Team,
     begun: LoadedCaptioner | None = None,
     name: str = "train",
+    cache: Path | None = None,
 ) -> Captioner:
-    """Trains on one split, stretch by stretch; returns the model with its best weights, in evaluation mode."""
+    """Trains on one split, stretch by stretch; returns the model with its best weights, in evaluation mode.
+
+    Features of a frozen CNN are kept in `cache`, or, where it is None, beside the run.
+    """
     torch.manual_seed(recipe.train.seed)
     model = Captioner(recipe.model, split.tokenizer.size)
     if begun is not None:
         _begin_from(model, begun, recipe.init)
     model.to(team.device(chosen_device(recipe.device)))
-    stretches = Stretches(out, run_key(recipe, split), team, name)
+    stretches = Stretches(out, run_key(recipe, split), team, name, cache)
     shown = stretches.both(model, recipe, split, recipe.likelihood)
     if recipe.self_critical is not None:
         model.encoder.set_tuned(0)

@@ -72,8 +72,13 @@ def train(recipe: Recipe, out: str | Path, report: Report = print) -> Result:
         return _finish(recipe, split, model, out)
 
 
-def train_split(recipe: Recipe, split: Split, out: Path, team: Team, name: str = "train") -> Recognizer:
-    """Trains on one split, in one or two stretches; returns the model with its best weights."""
+def train_split(
+    recipe: Recipe, split: Split, out: Path, team: Team, name: str = "train", cache: Path | None = None
+) -> Recognizer:
+    """Trains on one split, in one or two stretches; returns the model with its best weights.
+
+    Features of a frozen CNN are kept in `cache`, or, where it is None, beside the run.
+    """
     import torch
 
     torch.manual_seed(recipe.train.seed)
@@ -85,7 +90,8 @@ def train_split(recipe: Recipe, split: Split, out: Path, team: Team, name: str =
         # The leader computes the features, and the others find them.
         if not team.leads:
             team.wait()
-        first = cached(split, model.encoder, cache_folder(out), recipe.views, recipe.train.workers)
+        kept_in = cache or cache_folder(out)
+        first = cached(split, model.encoder, kept_in, recipe.views, recipe.train.workers)
         if team.leads:
             team.wait()
     _stretch(model, recipe, first, recipe.train, out / "train", key, team, name)
@@ -176,7 +182,7 @@ def _draw(out: Path, metrics: dict[str, RecognitionMetrics | DetectionMetrics], 
 
 
 def cache_folder(out: Path) -> Path:
-    """Features are kept beside the runs, where other runs of the same data find them."""
+    """Where features are kept: beside the runs, or the studies, where others of the same data find them."""
     for parent in out.parents:
         if parent.name == "runs":
             return parent / "cache"

@@ -24,12 +24,14 @@ class Stretches:
         key: a hash of the settings and data: a run is only taken up by one with the same.
         team: the processes that train together.
         name: stands before the progress bar.
+        cache: where features of a frozen CNN are kept; None: beside the run.
     """
 
     out: Path
     key: str
     team: Team
     name: str = "train"
+    cache: Path | None = None
 
     def one(self, folder: str, model: nn.Module, task: Task, config: LoopConfig, told: str = "") -> None:
         """Trains `model` in place, or takes up what `folder` holds; `told` follows the name at the progress bar."""
@@ -61,5 +63,5 @@ class Stretches:
         return shown
 
     def featured(self, split: PhotoSplit, encoder: FrameEncoder, views: int, workers: int = 0) -> PhotoSplit:
-        """The split with the frozen encoder's features, kept beside the run."""
-        return featured(split, encoder, cache_folder(self.out), views, self.team, workers)
+        """The split with the frozen encoder's features."""
+        return featured(split, encoder, self.cache or cache_folder(self.out), views, self.team, workers)

@@ -102,7 +102,7 @@ def _all_rows(
             name,
             [
                 [
-                    _one(variant, split, _folder(out, name, fold, seed), seed, team, fused)
+                    _one(variant, split, _folder(out, name, fold, seed), seed, team, fused, cache_folder(out))
                     for fold, split in enumerate(splits)
                 ]
                 for seed in study.seeds
@@ -137,7 +137,7 @@ def _folder(out: Path, variant: str, fold: int, seed: int) -> Path:
     return out / variant.replace(" ", "-") / f"fold-{fold}" / f"seed-{seed}"
 
 
-def _one(recipe: Recipe, split: Split, folder: Path, seed: int, team: Team, fused: bool) -> Run:
+def _one(recipe: Recipe, split: Split, folder: Path, seed: int, team: Team, fused: bool, cache: Path) -> Run:
     """Trains and tests one run, or reads what it found before; `fused`: its predictions are needed too."""
     done, predictions = folder / "test.json", folder / PREDICTIONS
     seeded = changed(recipe, {"train": {"seed": seed}, **({"tune": {"seed": seed}} if recipe.tune else {})})
@@ -155,10 +155,10 @@ def _one(recipe: Recipe, split: Split, folder: Path, seed: int, team: Team, fuse
         name = f"{folder.parent.parent.name} {folder.parent.name} seed {seed}"
         began = time.monotonic()
         # Where it was trained already, this only reads its weights.
-        model = train_split(seeded, split, folder, team, name=name)
+        model = train_split(seeded, split, folder, team, name, cache)
         seconds = time.monotonic() - began
         if team.leads:
-            clips = _as_the_cnn_sees_them(model, test, folder)
+            clips = _as_the_cnn_sees_them(model, test, cache)
             found = measure(model, clips, sampling=recipe.sampling)
             save_predictions(predictions, predictions_of(found, test))
             values = {**found.to_json(), "parameters": sum(p.numel() for p in model.parameters())}
@@ -173,11 +173,11 @@ def _one(recipe: Recipe, split: Split, folder: Path, seed: int, team: Team, fuse
     return found_before
 
 
-def _as_the_cnn_sees_them(model: Recognizer, clips: ClipSource, folder: Path) -> ClipSource:
+def _as_the_cnn_sees_them(model: Recognizer, clips: ClipSource, cache: Path) -> ClipSource:
     """Features of the clips where the CNN is frozen, as training computed them already; else the clips."""
     if model.encoder.tuned:
         return clips
-    seen = feature_cache(model.encoder, cache_folder(folder)).dataset(clips, 1)
+    seen = feature_cache(model.encoder, cache).dataset(clips, 1)
     seen.fill()
     return seen
 
