@@ -1,10 +1,13 @@
 import os
+import platform
+from pathlib import Path
 
 import pytest
 import torch
 
 from lrcn.data.loader import epoch_batches
 from lrcn.data.sampler import ResumableSampler
+from lrcn.memory import keep_freed_memory, return_freed_memory
 
 
 class Clips:
@@ -43,3 +46,29 @@ def test_items_are_joined_as_asked():
     sampler = ResumableSampler(7, 7, seed=0)
     (count,) = epoch_batches(Clips(), sampler, range(1), join=len)
     assert count == 7
+
+
+def resident() -> int:
+    """MiB of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+class Hungry(Clips):
+    """Clips whose label is how much memory is kept of 256 MiB that were needed to read them."""
+
+    def __getitem__(self, draw):
+        before = resident()
+        torch.ones(1 << 26)
+        return {**super().__getitem__(draw), "label": resident() - before}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is told")
+def test_processes_give_back_what_the_program_would_keep():
+    sampler = ResumableSampler(7, 7, seed=0)
+    keep_freed_memory()
+    try:
+        (kept,), (helped,) = (epoch_batches(Hungry(), sampler, range(1), workers=n) for n in (0, 1))
+    finally:
+        return_freed_memory()
+    assert kept["labels"].max() > 200
+    assert helped["labels"].max() < 50

@@ -25,6 +25,7 @@ from lrcn.data.video import Clip, Resize
 from lrcn.errors import LrcnError
 from lrcn.files import whole_file
 from lrcn.fingerprint import fingerprint
+from lrcn.memory import return_freed_memory
 
 if TYPE_CHECKING:
     from lrcn.data.datasets import ClipSource, Item
@@ -262,8 +263,8 @@ class CachedClips(Dataset["Item"]):
             encoded = self.cache.encode(torch.cat(clips), batch_frames)
             maps = torch.split(encoded, [len(clip) for clip in clips])
             for (key, item), features in zip(batch, maps, strict=True):
-                # Cloned: a part of the batch's tensor would keep all of it in memory.
-                encoded_item = {**item, "maps": features.clone()}
+                # Copied: a part of a batch keeps all of it in memory, and what a loader process sent keeps a file open.
+                encoded_item = {name: _own(value) for name, value in {**item, "maps": features}.items()}
                 self.cache.put(key, _without_own_index(encoded_item, draws[key][0]))
             done += len(batch)
             report(done, len(draws))
@@ -287,7 +288,13 @@ class _Draws(Dataset["Item | LrcnError"]):
 
 
 def _items(source: "ClipSource", draws: Sequence[tuple[int, int]], workers: int) -> Iterator["Item"]:
-    loader = DataLoader(_Draws(source, draws), batch_size=None, num_workers=workers, collate_fn=_unchanged)
+    loader = DataLoader(
+        _Draws(source, draws),
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_unchanged,
+        worker_init_fn=return_freed_memory,
+    )
     for item in loader:
         if isinstance(item, LrcnError):
             raise item
@@ -300,6 +307,10 @@ def _unreported(_done: int, _total: int) -> None:
 
 def _unchanged(item: Any) -> Any:
     return item
+
+
+def _own(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def _batches(items: Iterable[tuple[str, "Item"]], batch_frames: int) -> Iterator[list[tuple[str, "Item"]]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lrcn.data.datasets import Item, collate
+from lrcn.memory import return_freed_memory
 
 
 class EpochSampler(Protocol):
@@ -49,6 +50,7 @@ def epoch_batches(
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=join,
+        worker_init_fn=return_freed_memory,
         pin_memory=torch.cuda.is_available(),
     )
 

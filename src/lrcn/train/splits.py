@@ -19,6 +19,7 @@ from lrcn.data.video import list_media
 from lrcn.errors import LrcnError
 from lrcn.evaluate.detection import PIECE
 from lrcn.fingerprint import fingerprint
+from lrcn.memory import to_spare
 from lrcn.models.cnn import FrameEncoder
 from lrcn.train.recipe import MovesData, Recipe
 from lrcn.train.tracking import counting
@@ -184,7 +185,7 @@ def feature_cache(encoder: FrameEncoder, folder: Path) -> FeatureCache:
         folder,
         lambda frames: encoder.maps(frames.to(device)),
         fingerprint(maps_config, weights),
-        memory_limit=8 << 30,
+        memory_limit=to_spare(8 << 30),
     )
 
 
