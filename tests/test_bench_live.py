@@ -1,10 +1,14 @@
 """The bench of streams: every row says what it is, and its figures fit together."""
 
+from pathlib import Path
+
 import pytest
 
 from lrcn.bench import live, run
 from lrcn.bench.live import _clip_network, _ready, _separate, _streamable
+from lrcn.data.video import open_video
 from lrcn.demo_film import shipped
+from lrcn.errors import LrcnError
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +24,21 @@ def test_one_camera_is_measured_beside_its_cnn(rows):
     for name in ("the network's steps alone", "stream, frames ready", "stream, from a file", again):
         assert rows[name]["frames_per_s"] > 0
         assert rows[name]["ratio_to_cnn"] > 0
+
+
+def test_a_film_is_made_as_large_as_a_cameras_and_goes_away():
+    with (
+        live._film("", 90) as path,
+        open_video(path) as film,
+        open_video(shipped("big-buck-bunny.mp4")) as small,
+    ):
+        assert (film.info.width, film.info.height) == (160, 90)
+        assert sum(1 for _ in film.frames()) == sum(1 for _ in small.frames())
+    assert not Path(path).exists()
+    with live._film(path, 0) as given:
+        assert given == path
+    with pytest.raises(LrcnError, match="height is 91"), live._film("", 91):
+        pass
 
 
 def test_a_window_costs_the_cnn_all_its_frames_for_an_answer_and_a_stream_one(monkeypatch):

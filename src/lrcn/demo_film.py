@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from lrcn.files import whole_file
 from lrcn.report import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 Frames = NDArray[np.uint8]
 
@@ -108,8 +109,8 @@ def film(shots: Sequence[Shot], rate: int) -> tuple[Frames, Reference]:
     return frames, Reference(TRUTH, np.arange(len(frames)) / rate, names)
 
 
-def write_clip(path: Path, frames: Frames, rate: int) -> None:
-    """Writes frames (T, 3, H, W) uint8 as an .mp4 that browsers play.
+def write_clip(path: Path, frames: Iterable[Frames], rate: int) -> None:
+    """Writes frames (3, H, W) uint8, one at least, as an .mp4 that browsers play.
 
     Raises:
         LrcnError: the file cannot be written or encoded.
@@ -121,16 +122,18 @@ def write_clip(path: Path, frames: Frames, rate: int) -> None:
             raise LrcnError(f"Cannot write {path}: {error.strerror}; choose another place.") from error
 
 
-def _encode(path: Path, frames: Frames, rate: int) -> None:
+def _encode(path: Path, frames: Iterable[Frames], rate: int) -> None:
+    pictures = iter(frames)
+    first = next(pictures)
     with av.open(path, "w", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=Fraction(rate))
-        stream.width, stream.height, stream.pix_fmt = frames.shape[3], frames.shape[2], "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = first.shape[2], first.shape[1], "yuv420p"
         stream.options = {"crf": "22", "preset": "fast"}
         context = stream.codec_context
         # Said in the file, so that players do not guess the colours from the size (1 is BT.709).
         context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.ITU709
         context.color_primaries = context.color_trc = 1
-        for picture in frames:
+        for picture in chain([first], pictures):
             rgb = np.ascontiguousarray(picture.transpose(1, 2, 0))
             frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
                 format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG

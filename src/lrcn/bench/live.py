@@ -6,16 +6,18 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrcn.bench.measuring import Rows, one_thread, rate, side_by_side
+from lrcn.errors import LrcnError
 
 if TYPE_CHECKING:
     from lrcn.data.picture import Resize
@@ -30,12 +32,15 @@ _WINDOW = 16
 _CAMERA_RATE = 10
 _READY = 32
 _TIMED = 200
+_NOISE = 3.0
+"""Standard deviation of a small camera's noise, of 255."""
 
 Frames = NDArray[np.uint8]
 
 
 def stream(
     clip: str = "",
+    height: int = 0,
     model: str = "camera-moves",
     encoder: str = "",
     size: int = 0,
@@ -51,6 +56,8 @@ def stream(
 
     Args:
         clip: a video file; empty takes the sample film that ships.
+        height: rows to which the film is enlarged first, with noise, as a camera might send it: 720, say; 0 takes it as
+            it is.
         model: name or folder.
         encoder: instead of the model, this timm network with random weights under an LSTM of 256, for its speed alone.
         size: side of the frames that the network reads, pixels; 0 is the model's own, and 224 of that network.
@@ -64,10 +71,7 @@ def stream(
         processes: how many processes with a stream each share the core instead of a pool; 0 for none.
         repeats: passes, of which the median counts; the ways take turns.
     """
-    from lrcn.demo_film import shipped
-
-    path = clip or str(shipped("big-buck-bunny.mp4"))
-    with one_thread():
+    with one_thread(), _film(clip, height) as path:
         streamable = _streamable(model, encoder, size)
         ready = _ready(path, streamable)
         rows = _one_camera(streamable, path, ready, repeats)
@@ -82,6 +86,38 @@ def stream(
     if processes:
         rows.append(_separate((model, encoder, size), ready, processes))
     return rows
+
+
+@contextmanager
+def _film(clip: str, height: int) -> Iterator[str]:
+    """The film, or one of `height` rows made of it, which goes away again."""
+    from lrcn.demo_film import shipped, write_clip
+
+    path = clip or str(shipped("big-buck-bunny.mp4"))
+    if not height:
+        yield path
+        return
+    if height < 2 or height % 2:
+        raise LrcnError(f"height is {height}: give an even number of rows, such as 720, or 0.")
+    with TemporaryDirectory() as folder:
+        made = Path(folder) / "camera.mp4"
+        write_clip(made, _as_from_a_camera(path, height), 25)
+        yield str(made)
+
+
+def _as_from_a_camera(path: str, height: int) -> Iterator[Frames]:
+    """A film's frames, (3,H,W) each, enlarged and with noise, without which they would be easy to decode."""
+    import cv2
+
+    from lrcn.data.video import open_video
+
+    rng = np.random.default_rng(0)
+    with open_video(path) as reader:
+        for frame, _ in reader.frames():
+            width = 2 * round(height * frame.shape[1] / frame.shape[0] / 2)
+            large = cv2.resize(frame, (width, height), interpolation=cv2.INTER_CUBIC)
+            noisy = large + rng.normal(scale=_NOISE, size=large.shape)
+            yield np.clip(noisy, 0, 255).astype(np.uint8).transpose(2, 0, 1)
 
 
 def _streamable(model: str, encoder: str, size: int) -> Streamable:
