@@ -14,6 +14,7 @@ from functools import partial
 import av
 import numpy as np
 import pytest
+import torch
 from made_recognizer import LABELS, tiny
 from made_video import make_video
 
@@ -22,6 +23,7 @@ from lrcn.data.video import VideoError
 from lrcn.live import LiveSource
 from lrcn.models.folder import load_folder, save_model
 from lrcn.predict import recognize
+from lrcn.stream import Stream
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,20 @@ def say(capfd, monkeypatch, tmp_path):
 
 def events(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("options", "number"), [((), 1), (("--threads", 2), 2)])
+def test_a_frame_is_computed_on_one_thread_or_as_many_as_asked(say, home, monkeypatch, options, number):
+    seen, push = set(), Stream.push
+
+    def counted(self, frame, time):
+        seen.add(torch.get_num_threads())
+        return push(self, frame, time)
+
+    monkeypatch.setattr(Stream, "push", counted)
+    before = torch.get_num_threads()
+    code, _, _ = say(home / "film.mp4", "--model", home / "model", "--no-realtime", *options)
+    assert (code, seen, torch.get_num_threads()) == (0, {number}, before)
 
 
 def test_a_film_gives_the_segments_of_recognize(say, home, tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 from made_recognizer import tiny
 
 import lrcn.serve.server
@@ -30,6 +31,7 @@ def started(monkeypatch):
 
     def serve(load, host, port, *, limits, hosts, ready):
         given.update(load=load, host=host, port=port, limits=limits, hosts=hosts)
+        given["threads"] = torch.get_num_threads()
         ready(f"http://{host}:{port}")
         return 15
 
@@ -52,6 +54,14 @@ def test_the_models_that_are_asked_for_are_loaded_and_the_signal_is_told(started
     assert served.recognizer.labels == ["pan", "tilt", "roll"] and served.rate == 10.0
     told = capsys.readouterr()
     assert told.out == "Serving at http://127.0.0.1:0 (Ctrl-C ends it)\n" and told.err == ""
+
+
+@pytest.mark.parametrize(("options", "number"), [((), 1), (("--threads", 2), 2)])
+def test_a_frame_is_computed_on_one_thread_or_as_many_as_asked(started, model, options, number):
+    before = torch.get_num_threads()
+    _, given = started("--recognizer", model, "--caption", "none", "--describe", "none", *options)
+    assert given["threads"] == number
+    assert torch.get_num_threads() == before
 
 
 def test_every_limit_is_an_option(started, model, capsys):

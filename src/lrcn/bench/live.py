@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrcn.bench.measuring import Rows, one_thread, rate, side_by_side
+from lrcn.bench.measuring import Rows, rate, side_by_side
 from lrcn.errors import LrcnError
+from lrcn.threads import threads
 
 if TYPE_CHECKING:
     from lrcn.data.picture import Resize
@@ -71,7 +72,7 @@ def stream(
         processes: how many processes with a stream each share the core instead of a pool; 0 for none.
         repeats: passes, of which the median counts; the ways take turns.
     """
-    with one_thread(), _film(clip, height) as path:
+    with threads(1), _film(clip, height) as path:
         streamable = _streamable(model, encoder, size)
         ready = _ready(path, streamable)
         rows = _one_camera(streamable, path, ready, repeats)
@@ -335,7 +336,7 @@ def _alone(
     """One stream in a process of its own, as fast as its share of the core lets it."""
     if core is not None:
         os.sched_setaffinity(0, {core})
-    with one_thread():
+    with threads(1):
         pushing = _pushing(_streamable(*made_of), ready)
         _skip(pushing, 10)
         together.wait(300)

@@ -1,8 +1,7 @@
 """What benches share: ways that take turns, and where clips come from."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,19 +54,3 @@ def rate(work: Callable[[], int]) -> float:
 def rows_of(source: str) -> list[Row]:
     """The clips of a manifest or a folder."""
     return import_data("folder", source)[0] if Path(source).is_dir() else read_manifest(source)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """OpenCV and torch on one thread each, so that speeds are those of one core."""
-    import cv2
-    import torch
-
-    before = cv2.getNumThreads(), torch.get_num_threads()
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before[0])
-        torch.set_num_threads(before[1])

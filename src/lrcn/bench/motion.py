@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lrcn.bench.measuring import Rows, one_thread, rows_of, side_by_side
+from lrcn.bench.measuring import Rows, rows_of, side_by_side
 from lrcn.data.flow import MotionConfig
+from lrcn.threads import threads
 
 _WAYS = {
     "flow, DIS fast": MotionConfig("flow"),
@@ -46,7 +47,7 @@ def flow(clips: str = "", size: int = 224, frames: int = 64, slow_frames: int = 
         ways |= {name: partial(_count, config, short) for name, config in _SLOW_WAYS.items()}
         # What is made once is not what is measured.
         _count(_SLOW_WAYS[next(reversed(_SLOW_WAYS))], [films[0][:2]])
-    with one_thread():
+    with threads(1):
         return side_by_side(ways, repeats, "ratio_to_dis_fast", digits=4)
 
 

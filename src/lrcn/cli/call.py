@@ -50,6 +50,16 @@ class Call(argparse.ArgumentParser):
         )
         self.add_device()
 
+    def add_threads(self) -> None:
+        """`--threads`, for networks that answer while others wait: see `lrcn.threads`."""
+        self.add_argument(
+            "--threads",
+            type=whole,
+            default=1,
+            metavar="N",
+            help="threads that compute one frame (default: 1, which what else runs on the machine holds up least)",
+        )
+
     def add_format(self, choices: Sequence[str] = JSON_OR_TABLE) -> None:
         """`--format`, in which the answer is written; a table unless asked otherwise."""
         self.add_argument(

@@ -9,6 +9,7 @@ from lrcn.cli.status import say
 from lrcn.errors import LrcnError
 from lrcn.serve.guard import LOOPBACK
 from lrcn.serve.limits import Limits
+from lrcn.threads import threads
 
 _NONE = "none"
 
@@ -59,14 +60,15 @@ def serve(call: Call) -> int:
             f"lrcn: whoever can reach {args.host} can use this server, and there are no passwords: put it behind a "
             "proxy that asks for one."
         )
-    stopped = run(
-        lambda: load_served(wanted, allowed, lambda sentence: say(f"lrcn: {sentence}")),
-        args.host,
-        args.port,
-        limits=allowed,
-        hosts=args.allow_host,
-        ready=_tell,
-    )
+    with threads(args.threads):
+        stopped = run(
+            lambda: load_served(wanted, allowed, lambda sentence: say(f"lrcn: {sentence}")),
+            args.host,
+            args.port,
+            limits=allowed,
+            hosts=args.allow_host,
+            ready=_tell,
+        )
     return 128 + stopped if stopped else 0
 
 
@@ -95,6 +97,7 @@ def _add_options(call: Call) -> None:
         help="searches them (default: search-flickr8k)",
     )
     call.add_device()
+    call.add_threads()
     call.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: 127.0.0.1)")
     call.add_argument("--port", type=_port, default=8000, help="0 is any that is free (default: 8000)")
     call.add_argument(

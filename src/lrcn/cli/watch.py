@@ -20,6 +20,7 @@ from lrcn.cli.status import Status
 from lrcn.data.media import is_camera, is_url
 from lrcn.errors import LrcnError
 from lrcn.text import one_line
+from lrcn.threads import threads
 
 if TYPE_CHECKING:
     from lrcn.journal import Record
@@ -47,6 +48,7 @@ def watch(call: Call) -> int:
         help="the number of a camera, an address (rtsp, http, ...), a video or a folder of numbered frames",
     )
     call.add_recognizer()
+    call.add_threads()
     call.add_argument(
         "--out",
         metavar="FILE",
@@ -95,6 +97,7 @@ def watch(call: Call) -> int:
     with ExitStack() as closing, Status() as status:
         pictures = closing.enter_context(_Pictures(args)) if args.window or args.save is not None else None
         status.show(f"loading {args.model}")
+        closing.enter_context(threads(args.threads))
         stream, source = _opened(args)
         status.clear()
         closing.enter_context(source)
