@@ -1,8 +1,10 @@
 """The bench of streams: every row says what it is, and its figures fit together."""
 
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
+import torch
 
 from lrcn.bench import live, run
 from lrcn.bench.live import _clip_network, _ready, _separate, _streamable
@@ -93,6 +95,18 @@ def test_networks_that_read_clips_are_measured_beside_a_stream():
     row = _clip_network("mc3_18", 0.01)
     assert row["name"] == "mc3_18 over 16 frames of 112 px"
     assert row["ratio_to_stream"] == pytest.approx(row["frames_per_s"] / 100, abs=1e-3)
+
+
+def test_one_thread_is_measured_against_many_while_other_programs_work(monkeypatch):
+    monkeypatch.setattr(live, "_PASS", 0.2)
+    streamable = _streamable("", "test_efficientnet", 32)
+    ready = _ready(str(shipped("big-buck-bunny.mp4")), streamable)
+    before, children = torch.get_num_threads(), active_children()
+    one, many = live._beside_others(streamable, ready, 1, 2)
+    assert one["name"] == "stream on 1 thread, beside 1 busy processes"
+    assert many["name"] == "stream on a thread a core, beside 1 busy processes"
+    assert all(0 < row["slowest"] <= row["frames_per_s"] for row in (one, many))
+    assert (torch.get_num_threads(), active_children()) == (before, children)
 
 
 def test_pools_are_counted_in_cameras(rows):

@@ -33,6 +33,7 @@ _WINDOW = 16
 _CAMERA_RATE = 10
 _READY = 32
 _TIMED = 200
+_PASS = 2.0
 _NOISE = 3.0
 """Standard deviation of a small camera's noise, of 255."""
 
@@ -51,6 +52,7 @@ def stream(
     rivals: Sequence[str] = tuple(_CLIP_NETWORKS),
     cameras: Sequence[int] = (1, 8, 16),
     processes: int = 2,
+    busy: int = 0,
     repeats: int = 3,
 ) -> Rows:
     """One camera and many on one core; every frame is a step of the network, as if it came at the network's rate.
@@ -70,6 +72,8 @@ def stream(
             alone: r2plus1d_18, mc3_18, s3d, swin3d_t; [] for none.
         cameras: how many streams a pool has, one pool after the other; [] for none.
         processes: how many processes with a stream each share the core instead of a pool; 0 for none.
+        busy: how many processes of other work a stream on one thread, and on one a core, is measured beside; 0 for
+            neither.
         repeats: passes, of which the median counts; the ways take turns.
     """
     with threads(1), _film(clip, height) as path:
@@ -86,6 +90,8 @@ def stream(
         rows += [_pool(streamable, ready, number, repeats) for number in cameras]
     if processes:
         rows.append(_separate((model, encoder, size), ready, processes))
+    if busy:
+        rows += _beside_others(streamable, ready, busy, repeats)
     return rows
 
 
@@ -340,11 +346,62 @@ def _alone(
         pushing = _pushing(_streamable(*made_of), ready)
         _skip(pushing, 10)
         together.wait(300)
-        until, done = time.perf_counter() + 2.0, 0
+        speed = rate(_until(pushing, _PASS))
+    results.put((speed, _resident()))
+
+
+def _beside_others(streamable: Streamable, ready: Frames, busy: int, repeats: int) -> Rows:
+    """A stream on one thread and on as many as there are cores, while other programs work; the slowest pass too."""
+    ways = {1: "1 thread", os.cpu_count() or 2: "a thread a core"}
+    speeds: dict[int, list[float]] = {number: [] for number in ways}
+    with _at_work(busy):
+        for _ in range(repeats):
+            for number in ways:
+                with threads(number):
+                    speeds[number].append(rate(_until(_pushing(streamable, ready), _PASS)))
+    return [
+        {
+            "name": f"stream on {way}, beside {busy} busy processes",
+            "frames_per_s": round(float(np.median(speeds[number])), 2),
+            "slowest": round(min(speeds[number]), 2),
+        }
+        for number, way in ways.items()
+    ]
+
+
+def _until(pushing: Iterator[Any], seconds: float) -> Callable[[], int]:
+    """Work that goes on for so long, and says how many frames it took."""
+
+    def work() -> int:
+        until, done = time.perf_counter() + seconds, 0
         while time.perf_counter() < until:
             next(pushing)
             done += 1
-    results.put((done / 2.0, _resident()))
+        return done
+
+    return work
+
+
+@contextmanager
+def _at_work(number: int) -> Iterator[None]:
+    """So many other processes that never rest."""
+    others = [
+        multiprocessing.get_context("spawn").Process(target=_never_rest, daemon=True) for _ in range(number)
+    ]
+    for one in others:
+        one.start()
+    try:
+        time.sleep(1.0)  # until they are there
+        yield
+    finally:
+        for one in others:
+            one.kill()
+            one.join()
+
+
+def _never_rest() -> None:
+    while True:
+        pass
 
 
 def _cameras(name: str, speed: float, memory: float) -> dict[str, Any]:
