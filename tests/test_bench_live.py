@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lrcn.bench import live, run
-from lrcn.bench.live import _clip_network, _ready, _separate, _streamable
+from lrcn.bench import live, run, sharing, streams
+from lrcn.bench.live import _clip_network
+from lrcn.bench.sharing import in_processes
+from lrcn.bench.streams import ready_frames, streamable_of
 from lrcn.data.video import open_video
 from lrcn.demo_film import shipped
 from lrcn.errors import LrcnError
@@ -30,23 +32,23 @@ def test_one_camera_is_measured_beside_its_cnn(rows):
 
 def test_a_film_is_made_as_large_as_a_cameras_and_goes_away():
     with (
-        live._film("", 90) as path,
+        streams.film_for("", 90) as path,
         open_video(path) as film,
         open_video(shipped("big-buck-bunny.mp4")) as small,
     ):
         assert (film.info.width, film.info.height) == (160, 90)
         assert sum(1 for _ in film.frames()) == sum(1 for _ in small.frames())
     assert not Path(path).exists()
-    with live._film(path, 0) as given:
+    with streams.film_for(path, 0) as given:
         assert given == path
-    with pytest.raises(LrcnError, match="height is 91"), live._film("", 91):
+    with pytest.raises(LrcnError, match="height is 91"), streams.film_for("", 91):
         pass
 
 
 def test_a_window_costs_the_cnn_all_its_frames_for_an_answer_and_a_stream_one(monkeypatch):
     """What the ratios of these rows come from, counted and not timed."""
     path = str(shipped("big-buck-bunny.mp4"))
-    streamable = _streamable("", "test_efficientnet", 32)
+    streamable = streamable_of("", "test_efficientnet", 32)
     seen, cost = [], {}
     streamable.members[0].network.model.encoder.register_forward_hook(
         lambda _module, inputs, _output: seen.append(len(inputs[0]))
@@ -60,7 +62,7 @@ def test_a_window_costs_the_cnn_all_its_frames_for_an_answer_and_a_stream_one(mo
         return []
 
     monkeypatch.setattr(live, "side_by_side", counted)
-    live._one_camera(streamable, path, _ready(path, streamable), 1)
+    live._one_camera(streamable, path, ready_frames(path, streamable), 1)
     assert cost["CNN alone"] == cost["the network's steps alone"] == 1
     assert cost["CNN again over the last 16 frames"] == 16
     assert 0 < cost["stream, frames ready"] <= 1
@@ -98,11 +100,11 @@ def test_networks_that_read_clips_are_measured_beside_a_stream():
 
 
 def test_one_thread_is_measured_against_many_while_other_programs_work(monkeypatch):
-    monkeypatch.setattr(live, "_PASS", 0.2)
-    streamable = _streamable("", "test_efficientnet", 32)
-    ready = _ready(str(shipped("big-buck-bunny.mp4")), streamable)
+    monkeypatch.setattr(sharing, "_PASS", 0.2)
+    streamable = streamable_of("", "test_efficientnet", 32)
+    ready = ready_frames(str(shipped("big-buck-bunny.mp4")), streamable)
     before, children = torch.get_num_threads(), active_children()
-    one, many = live._beside_others(streamable, ready, 1, 2)
+    one, many = sharing.beside_others(streamable, ready, 1, 2)
     assert one["name"] == "stream on 1 thread, beside 1 busy processes"
     assert many["name"] == "stream on a thread a core, beside 1 busy processes"
     assert all(0 < row["slowest"] <= row["frames_per_s"] for row in (one, many))
@@ -118,6 +120,6 @@ def test_pools_are_counted_in_cameras(rows):
 @pytest.mark.slow
 def test_processes_share_a_core():
     made_of = "", "test_efficientnet", 32
-    row = _separate(made_of, _ready(str(shipped("big-buck-bunny.mp4")), _streamable(*made_of)), 2)
+    row = in_processes(made_of, ready_frames(str(shipped("big-buck-bunny.mp4")), streamable_of(*made_of)), 2)
     assert row["cameras_at_10_fps"] > 0
     assert row["mib_per_camera"] > 50
