@@ -43,7 +43,7 @@ def serve(
     width: int = 320,
     height: int = 240,
     overload: float = 2.0,
-    overload_fps: float = 20.0,
+    overload_fps: float = 40.0,
     overload_seconds: float = 30.0,
     checked: int = 3,
     clip: str = "",
