@@ -57,7 +57,7 @@ class Call(argparse.ArgumentParser):
             type=whole,
             default=1,
             metavar="N",
-            help="threads that compute one frame (default: 1, which what else runs on the machine holds up least)",
+            help="threads that compute one frame (default: 1, which other programs hold up least)",
         )
 
     def add_format(self, choices: Sequence[str] = JSON_OR_TABLE) -> None:

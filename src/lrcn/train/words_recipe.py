@@ -23,7 +23,7 @@ class WordsRecipe:
 
     Attributes:
         data: where photos or clips with sentences come from.
-        task: which kind of experiment; names the recipe's kind in its file.
+        task: which kind of experiment it is.
         name: of the model.
         description: what it is for, with the expected number and its source.
         words: what becomes a word.
