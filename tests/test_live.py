@@ -5,7 +5,7 @@ import threading
 import time
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from types import SimpleNamespace
 
 import cv2
@@ -172,6 +172,16 @@ def test_a_network_streams_own_clock_counts_until_it_is_far_off():
                 times += [one.time] if isinstance(one, Frame) else []
     assert np.diff(times)[[0, 1, 3]] == pytest.approx(0.04, abs=1e-6)
     assert 0 < times[3] - times[2] < 1
+
+
+def test_nothing_is_told_to_have_been_before_the_frames_that_it_came_after():
+    # A network's stream, whose frames of two seconds come at once.
+    opens = opener(Camera(50), Camera(1))
+    with LiveSource("rtsp://door", policy="all", opens=opens, waits=FAST) as source:
+        told = list(islice((one for one in source if one is not None), 53))
+    assert [type(one) for one in told[-4:]] == [Frame, Lost, Found, Frame]
+    times = [one.time for one in told]
+    assert times == sorted(times) and times[50] == times[49] > 1.9
 
 
 def test_who_has_seen_enough_leaves_and_no_thread_stays(tmp_path):

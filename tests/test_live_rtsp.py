@@ -19,6 +19,7 @@ PYTHON = "/usr/bin/python3"
 SERVER = """
 import sys
 import gi
+gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer
 Gst.init(None)
@@ -80,8 +81,9 @@ def test_frames_come_with_the_times_of_the_stream(port, film):
         assert source.live
         frames = list(islice(source, 40))
     assert all(isinstance(one, Frame) and one.picture.shape == (32, 32, 3) for one in frames)
-    steps = [after.time - before.time for before, after in pairwise(frames)]
-    assert np.allclose(steps, 1 / 25, atol=2e-3)
+    # In frames of the film: its own clock counts, also where the server left some out at the start.
+    steps = 25 * np.array([after.time - before.time for before, after in pairwise(frames)])
+    assert np.median(steps) == pytest.approx(1, abs=0.05) and np.allclose(steps, steps.round(), atol=0.05)
     levels = [float(one.picture.mean()) for one in frames]
     assert np.all(np.diff(levels) > -1) and levels[-1] > levels[0] + 30
 
@@ -98,5 +100,5 @@ def test_a_server_that_went_away_is_found_again(port, film):
         with serving(port, film):
             found = next(one for one in came if isinstance(one, Found))
             after = next(one for one in came if isinstance(one, Frame))
-    assert before.time < lost.time < found.time <= after.time
+    assert before.time <= lost.time <= found.time <= after.time
     assert source.reconnects == 1 and found.attempts >= 1

@@ -338,9 +338,9 @@ def test_nothing_grows_with_the_frames(streamable):
     sizes, memory = [], []
     tracemalloc.start()
     try:
-        for number in range(900):
+        for number in range(1500):
             stream.push(frames[number % 7], number / 10)
-            if number in (299, 599, 899):
+            if number in (299, 899, 1499):
                 state = stream.state()
                 json.dumps(state.values)
                 # What is garbage already is not growth, whenever the collector comes by.
@@ -351,7 +351,8 @@ def test_nothing_grows_with_the_frames(streamable):
         tracemalloc.stop()
     assert max(sizes) < 12_000
     assert max(sizes) - min(sizes) < 1000
-    assert memory[2] - memory[1] < 5000
+    # Less than a number a frame; Python's own lists of what may be used again make some thousand bytes of difference.
+    assert memory[2] - memory[0] < 16 * 1200
 
 
 def test_a_state_of_another_model_or_a_damaged_one_is_refused(tmp_path, streamable):

@@ -184,11 +184,16 @@ class LiveSource:
         """Seconds, as frames of a live source have."""
         return 0.0 if self._began is None else clock.monotonic() - self._began
 
+    @property
+    def _not_before(self) -> float:
+        """Now, or the last frame's time: a stream may hand on frames ahead of the clock, such as those it had kept."""
+        return max(self.now, self._last)
+
     def _work(self) -> None:
         try:
             reason = self._read()
             while self.live and not self._stop.is_set():
-                self._put(Lost(self.now, reason))
+                self._put(Lost(self._not_before, reason))
                 self._open_again(reason)
                 if not self._stop.is_set():
                     reason = self._read()
@@ -264,7 +269,7 @@ class LiveSource:
             else:
                 self.reader = reader
                 self.reconnects += 1
-                self._put(Found(self.now, attempts, clock.monotonic() - left))
+                self._put(Found(self._not_before, attempts, clock.monotonic() - left))
                 return
             if self._retries is not None and attempts >= self._retries:
                 raise VideoError(f"It was lost, and {attempts} attempts did not bring it back: {reason}")

@@ -253,5 +253,8 @@ UPDATES: Mapping[str, Callable[[Tensor, Tensor, Memory], Memory]] = {
 memory after."""
 
 
-def _linear(x: Tensor, cell: nn.Module, kind: str) -> Tensor:
-    return nn.functional.linear(x, getattr(cell, f"weight_{kind}_l0"), getattr(cell, f"bias_{kind}_l0"))
+def _linear(x: Tensor, cell: Any, kind: Literal["ih", "hh"]) -> Tensor:
+    # Python keeps thousands of the names it looked up, by where they lie: names made anew at each step pile up.
+    if kind == "ih":
+        return nn.functional.linear(x, cell.weight_ih_l0, cell.bias_ih_l0)
+    return nn.functional.linear(x, cell.weight_hh_l0, cell.bias_hh_l0)
